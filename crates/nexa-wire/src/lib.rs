@@ -1,0 +1,9 @@
+//! Messages between the processes of NexaVPN, each with a version.
+//!
+//! - [`snapshot`]: what a gateway needs to know; the content that both the stream and the file on disk carry.
+//! - [`gateway`]: the frames of the WebSocket between a gateway and the control plane.
+//!
+//! The shapes are held by the snapshot tests in `tests/`: a change there is a change of the protocol.
+
+pub mod gateway;
+pub mod snapshot;
