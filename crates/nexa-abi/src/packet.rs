@@ -1,0 +1,285 @@
+//! From the bytes of an IP packet to the tuple that policy and flows speak of.
+//!
+//! Total and bounded: every input is either a [`Packet`] or a [`Reason`] to drop it. The walk over extension
+//! headers ends after [`MAX_EXTENSION_HEADERS`]; what lies behind is unknown, hence dropped.
+
+use crate::layout::{Family, FlowKey, PeerKey};
+use crate::reason::Reason;
+
+/// Extension headers that are walked. Real traffic has none or one; RFC 8504 §5.3 lets hosts set a limit.
+pub const MAX_EXTENSION_HEADERS: u32 = 6;
+
+/// IANA protocol number of ICMP.
+pub const ICMP: u8 = 1;
+/// IANA protocol number of TCP.
+pub const TCP: u8 = 6;
+/// IANA protocol number of UDP.
+pub const UDP: u8 = 17;
+/// IANA protocol number of ICMPv6.
+pub const ICMPV6: u8 = 58;
+
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const DESTINATION_OPTIONS: u8 = 60;
+const MOBILITY: u8 = 135;
+const HIP: u8 = 139;
+const SHIM6: u8 = 140;
+
+/// Type and code 0 of an echo request, as a port.
+const ECHO_REQUEST: [u8; 2] = [8, 0];
+const ECHO_REQUEST_V6: [u8; 2] = [128, 0];
+
+const TCP_FIN: u8 = 0x01;
+const TCP_SYN: u8 = 0x02;
+const TCP_RST: u8 = 0x04;
+const TCP_ACK: u8 = 0x10;
+
+/// Read access to a packet that starts with its IP header.
+pub trait Bytes {
+    /// `N` bytes at `offset`, or nothing when the packet ends before.
+    fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]>;
+
+    /// Length of the packet, bytes.
+    fn len(&self) -> u32;
+
+    /// Whether there is no packet at all.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Bytes for [u8] {
+    fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        self.get(offset as usize..)?.first_chunk().copied()
+    }
+
+    fn len(&self) -> u32 {
+        u32::try_from(<[u8]>::len(self)).unwrap_or(u32::MAX)
+    }
+}
+
+/// How a packet relates to flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// May begin a flow.
+    Plain,
+    /// May begin a flow; of TCP, it opens a connection.
+    Opening,
+    /// Belongs to a flow or nothing: FIN or RST.
+    Closing,
+    /// Answers a request, never begins a flow. The tuple is the request's, reversed.
+    Reply,
+    /// Reports an error about a packet that went the other way. The tuple is that packet's.
+    Error,
+}
+
+/// What policy and flows need to know of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packet {
+    /// Addresses and ports from sender to receiver; for [`Kind::Error`] those of the packet it is about.
+    pub tuple: FlowKey,
+    /// Sender of this packet.
+    pub source: PeerKey,
+    /// Receiver of this packet.
+    pub destination: PeerKey,
+    /// How it relates to flows.
+    pub kind: Kind,
+    /// Bytes of IP and transport headers, which every segment of a GSO packet repeats.
+    pub header_bytes: u32,
+}
+
+/// Where a transport header starts, and which.
+struct Transport {
+    protocol: u8,
+    offset: u32,
+}
+
+/// Reads a packet.
+///
+/// # Errors
+/// The reason to drop it.
+pub fn parse<B: Bytes + ?Sized>(bytes: &B) -> Result<Packet, Reason> {
+    let [first] = bytes.load::<1>(0).ok_or(Reason::Malformed)?;
+    let mut tuple = FlowKey {
+        source: [0; 16],
+        destination: [0; 16],
+        source_port: [0; 2],
+        destination_port: [0; 2],
+        family: 0,
+        protocol: 0,
+        zero: [0; 2],
+    };
+    let transport = match first >> 4 {
+        4 => parse_v4(bytes, 0, &mut tuple)?,
+        6 => parse_v6(bytes, 0, &mut tuple)?,
+        _ => return Err(Reason::Malformed),
+    };
+    let source = PeerKey { family: tuple.family.into(), address: tuple.source };
+    let destination = PeerKey { family: tuple.family.into(), address: tuple.destination };
+    let (kind, header_bytes) = parse_transport(bytes, &transport, &mut tuple)?;
+    Ok(Packet { tuple, source, destination, kind, header_bytes })
+}
+
+fn parse_v4<B: Bytes + ?Sized>(bytes: &B, at: u32, tuple: &mut FlowKey) -> Result<Transport, Reason> {
+    let header = bytes.load::<20>(at).ok_or(Reason::Malformed)?;
+    let header_bytes = u32::from(header[0] & 0x0f) * 4;
+    if header_bytes < 20 {
+        return Err(Reason::Malformed);
+    }
+    let flags_and_offset = u16::from_be_bytes([header[6], header[7]]);
+    // Any offset, or more fragments to come. The ports of later fragments are unknown.
+    if flags_and_offset & 0x3fff != 0 {
+        return Err(Reason::Fragment);
+    }
+    tuple.family = Family::V4 as u8;
+    tuple.source[..4].copy_from_slice(&header[12..16]);
+    tuple.destination[..4].copy_from_slice(&header[16..20]);
+    Ok(Transport { protocol: header[9], offset: at + header_bytes })
+}
+
+fn parse_v6<B: Bytes + ?Sized>(bytes: &B, at: u32, tuple: &mut FlowKey) -> Result<Transport, Reason> {
+    let header = bytes.load::<40>(at).ok_or(Reason::Malformed)?;
+    tuple.family = Family::V6 as u8;
+    tuple.source.copy_from_slice(&header[8..24]);
+    tuple.destination.copy_from_slice(&header[24..40]);
+
+    let mut protocol = header[6];
+    let mut offset = at + 40;
+    for _ in 0..MAX_EXTENSION_HEADERS {
+        match protocol {
+            HOP_BY_HOP | DESTINATION_OPTIONS => {}
+            FRAGMENT => return Err(Reason::Fragment),
+            // A routing header sends the packet on to a destination that policy has not seen.
+            ROUTING | MOBILITY | HIP | SHIM6 => return Err(Reason::ExtensionHeader),
+            _ => return Ok(Transport { protocol, offset }),
+        }
+        let [next, length] = bytes.load::<2>(offset).ok_or(Reason::Malformed)?;
+        protocol = next;
+        offset += (u32::from(length) + 1) * 8;
+    }
+    Err(Reason::ExtensionHeader)
+}
+
+/// Fills in protocol and ports; says how the packet relates to flows and where its payload starts.
+fn parse_transport<B: Bytes + ?Sized>(
+    bytes: &B,
+    transport: &Transport,
+    tuple: &mut FlowKey,
+) -> Result<(Kind, u32), Reason> {
+    let at = transport.offset;
+    tuple.protocol = transport.protocol;
+    match transport.protocol {
+        TCP => {
+            let header = bytes.load::<14>(at).ok_or(Reason::Malformed)?;
+            set_ports(tuple, &header);
+            let kind = match header[13] {
+                flags if flags & (TCP_FIN | TCP_RST) != 0 => Kind::Closing,
+                flags if flags & (TCP_SYN | TCP_ACK) == TCP_SYN => Kind::Opening,
+                _ => Kind::Plain,
+            };
+            let header_bytes = u32::from(header[12] >> 4) * 4;
+            if header_bytes < 20 {
+                return Err(Reason::Malformed);
+            }
+            Ok((kind, at + header_bytes))
+        }
+        UDP => {
+            set_ports(tuple, &bytes.load::<8>(at).ok_or(Reason::Malformed)?);
+            Ok((Kind::Plain, at + 8))
+        }
+        ICMP if tuple.family == Family::V4 as u8 => parse_icmp(bytes, at, tuple, &V4_TYPES),
+        ICMPV6 if tuple.family == Family::V6 as u8 => parse_icmp(bytes, at, tuple, &V6_TYPES),
+        // ICMP of the other version: nobody answers it, and a grant of ICMP does not mean it.
+        ICMP | ICMPV6 => Err(Reason::Malformed),
+        _ => Ok((Kind::Plain, at)),
+    }
+}
+
+fn set_ports<const N: usize>(tuple: &mut FlowKey, header: &[u8; N]) {
+    tuple.source_port = [header[0], header[1]];
+    tuple.destination_port = [header[2], header[3]];
+}
+
+/// The types of one ICMP version that mean something to flows.
+struct IcmpTypes {
+    echo_request: [u8; 2],
+    echo_reply: u8,
+    /// Destination unreachable or packet too big, time exceeded, parameter problem.
+    errors: [u8; 4],
+}
+
+const V4_TYPES: IcmpTypes = IcmpTypes { echo_request: ECHO_REQUEST, echo_reply: 0, errors: [3, 11, 12, 12] };
+const V6_TYPES: IcmpTypes = IcmpTypes { echo_request: ECHO_REQUEST_V6, echo_reply: 129, errors: [1, 2, 3, 4] };
+
+fn parse_icmp<B: Bytes + ?Sized>(
+    bytes: &B,
+    at: u32,
+    tuple: &mut FlowKey,
+    types: &IcmpTypes,
+) -> Result<(Kind, u32), Reason> {
+    let header = bytes.load::<8>(at).ok_or(Reason::Malformed)?;
+    let [kind, code] = [header[0], header[1]];
+    if types.errors.contains(&kind) {
+        parse_embedded(bytes, at + 8, tuple)?;
+        return Ok((Kind::Error, at + 8));
+    }
+    if [kind, code] == types.echo_request {
+        tuple.source_port = [header[4], header[5]];
+        tuple.destination_port = types.echo_request;
+        return Ok((Kind::Plain, at + 8));
+    }
+    if kind == types.echo_reply {
+        tuple.source_port = types.echo_request;
+        tuple.destination_port = [header[4], header[5]];
+        return Ok((Kind::Reply, at + 8));
+    }
+    tuple.destination_port = [kind, code];
+    Ok((Kind::Plain, at + 8))
+}
+
+/// Replaces the tuple by that of the packet which an ICMP error quotes. Routers quote at least eight bytes of
+/// transport header (RFC 792), which hold the ports and the echo identifier.
+fn parse_embedded<B: Bytes + ?Sized>(bytes: &B, at: u32, tuple: &mut FlowKey) -> Result<(), Reason> {
+    let transport = if tuple.family == Family::V4 as u8 {
+        let [first] = bytes.load::<1>(at).ok_or(Reason::Malformed)?;
+        if first >> 4 != 4 {
+            return Err(Reason::Malformed);
+        }
+        parse_v4(bytes, at, tuple)?
+    } else {
+        let [first] = bytes.load::<1>(at).ok_or(Reason::Malformed)?;
+        if first >> 4 != 6 {
+            return Err(Reason::Malformed);
+        }
+        parse_v6(bytes, at, tuple)?
+    };
+    tuple.protocol = transport.protocol;
+    let quoted = bytes.load::<8>(transport.offset).ok_or(Reason::Malformed)?;
+    match transport.protocol {
+        TCP | UDP => set_ports(tuple, &quoted),
+        ICMP if quoted[0] == ECHO_REQUEST[0] => {
+            tuple.source_port = [quoted[4], quoted[5]];
+            tuple.destination_port = ECHO_REQUEST;
+        }
+        ICMPV6 if quoted[0] == ECHO_REQUEST_V6[0] => {
+            tuple.source_port = [quoted[4], quoted[5]];
+            tuple.destination_port = ECHO_REQUEST_V6;
+        }
+        ICMP | ICMPV6 => return Err(Reason::NoFlow),
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Packets on the wire, and their bytes, that one packet of `len_bytes` stands for.
+///
+/// A GSO packet carries its headers once. A packet from a TUN device says its segment size but not its number of
+/// segments, hence the division.
+pub const fn segments(len_bytes: u32, header_bytes: u32, gso_size: u32) -> (u64, u64) {
+    if gso_size == 0 || len_bytes <= header_bytes {
+        return (1, len_bytes as u64);
+    }
+    let packets = (len_bytes - header_bytes).div_ceil(gso_size) as u64;
+    (packets, len_bytes as u64 + (packets - 1) * header_bytes as u64)
+}

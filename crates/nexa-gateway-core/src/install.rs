@@ -1,0 +1,310 @@
+//! Which map entries to write and to delete, and in which order, so that every packet sees one generation.
+//!
+//! Sets and classes are content-addressed: what is in the maps already stays, under the number it has. New ones get
+//! numbers that no program can still be reading. Profiles exist in two banks; a generation writes the idle one and
+//! becomes live by the one store that names it. What the previous generation alone used is deleted after that store
+//! and after every program that may have begun before it has ended.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+
+use chrono::{DateTime, Utc};
+use nexa_abi::layout::{
+    DestKey, EMPTY_CLASS, EMPTY_SET, MAX_PEERS, PeerKey, PeerValue, PortsKey, PortsValue, Profile, State,
+};
+use nexa_types::DeviceId;
+
+use crate::lower::{DestEntry, Lowered, LoweredPeer, PortsEntry};
+
+/// A prefix of the DEST map with its number given.
+pub type Dest = (u32, DestKey, u32);
+/// A prefix of the PORTS map with its number given.
+pub type Ports = (u32, PortsKey, PortsValue);
+
+/// Writes and deletions of one swap. To be done in the order of the fields, the whole of one before the next.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Into PORTS: bits, key, value.
+    pub insert_ports: Vec<Ports>,
+    /// Into DEST: bits, key, class.
+    pub insert_dest: Vec<Dest>,
+    /// Into PEERS. Without effect before the flip: the live bank has no profile for them.
+    pub insert_peers: Vec<(PeerKey, PeerValue)>,
+    /// Into PROFILES, by position; all of the idle bank.
+    pub profiles: Vec<(u32, Profile)>,
+    /// Into STATE: the flip.
+    pub state: State,
+    /// From PEERS, after the flip: addresses without a device.
+    pub delete_peers: Vec<PeerKey>,
+    /// From DEST, after the flip and a grace period: bits and key.
+    pub delete_dest: Vec<(u32, DestKey)>,
+    /// From PORTS, after the flip and a grace period: bits and key.
+    pub delete_ports: Vec<(u32, PortsKey)>,
+    /// Indexes whose counters start anew, before the flip.
+    pub reset_counters: Vec<u32>,
+}
+
+/// Boot clock and wall clock at one moment, and until when the policy may be served at all.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// Boot clock, nanoseconds.
+    pub boot_ns: u64,
+    /// Wall clock.
+    pub wall: DateTime<Utc>,
+    /// When everything ends unless another policy arrives.
+    pub lease_until: DateTime<Utc>,
+}
+
+/// What is in the maps.
+#[derive(Clone, Debug, Default)]
+pub struct Installer {
+    generation: u64,
+    epoch: u32,
+    /// Sets whose entries hold the numbers of their classes, not their positions.
+    sets: Numbers<Vec<DestEntry>>,
+    classes: Numbers<Vec<PortsEntry>>,
+    peers: BTreeMap<DeviceId, Installed>,
+    /// Indexes that nobody has, longest free first.
+    free: VecDeque<u32>,
+    never_used: u32,
+    /// Positions of PROFILES that are not zero.
+    written: [HashSet<u32>; 2],
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Installed {
+    index: u32,
+    addresses: [PeerKey; 2],
+}
+
+/// Numbers for contents. A number is never given twice, so that an entry being deleted is never one being used.
+#[derive(Clone, Debug)]
+struct Numbers<T> {
+    by_content: HashMap<T, u32>,
+    last: u32,
+}
+
+impl<T> Default for Numbers<T> {
+    fn default() -> Self {
+        Self { by_content: HashMap::new(), last: 0 }
+    }
+}
+
+/// What a daemon that starts finds in pinned maps: everything an earlier one left.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// The live generation.
+    pub state: State,
+    /// All addresses.
+    pub peers: Vec<(PeerKey, PeerValue)>,
+    /// All prefixes of DEST: bits and key.
+    pub dest: Vec<(u32, DestKey)>,
+    /// All prefixes of PORTS: bits and key.
+    pub ports: Vec<(u32, PortsKey)>,
+}
+
+impl Installer {
+    /// Plans the first swap over maps that an earlier daemon filled, or over empty ones.
+    ///
+    /// What is found stays in force until the flip and is deleted after it. Numbers go on above those found.
+    pub fn adopt(found: &Found, lowered: &Lowered, moment: Moment) -> (Self, Plan) {
+        let number = |bytes: [u8; 4]| u32::from_be_bytes(bytes);
+        let mut installer = Self {
+            generation: found.state.generation(),
+            // Flows in the map were decided under numbers that may be given out again; this tells them apart.
+            epoch: (found.state.generation() + 1) as u32,
+            ..Self::default()
+        };
+        installer.sets.last = found.dest.iter().map(|(_, key)| number(key.set)).max().unwrap_or(0);
+        installer.classes.last = found.ports.iter().map(|(_, key)| number(key.class)).max().unwrap_or(0);
+        installer.keep_indexes(found, lowered);
+        // Nothing is known of either bank: write every position of the idle one.
+        installer.written = [(0..MAX_PEERS).collect(), (0..MAX_PEERS).collect()];
+
+        let mut plan = installer.plan(lowered, moment);
+        let kept: HashSet<PeerKey> = installer.peers.values().flat_map(|installed| installed.addresses).collect();
+        plan.delete_peers.extend(found.peers.iter().map(|(key, _)| *key).filter(|key| !kept.contains(key)));
+        plan.delete_dest.extend(found.dest.iter().copied());
+        plan.delete_ports.extend(found.ports.iter().copied());
+        (installer, plan)
+    }
+
+    /// Leaves devices the indexes under which the maps know their addresses: their packets pass and their counters
+    /// go on while the daemon changes.
+    fn keep_indexes(&mut self, found: &Found, lowered: &Lowered) {
+        let known: HashMap<PeerKey, u32> = found.peers.iter().map(|(key, value)| (*key, value.peer)).collect();
+        let mut taken = HashSet::new();
+        for peer in &lowered.peers {
+            let [v4, v6] = peer.addresses.map(|key| known.get(&key).copied());
+            if let Some(index) = v4.filter(|index| v6 == v4 && *index < MAX_PEERS && taken.insert(*index)) {
+                self.peers.insert(peer.device, Installed { index, addresses: peer.addresses });
+            }
+        }
+        self.never_used = known.values().map(|index| index + 1).max().unwrap_or(0).min(MAX_PEERS);
+        self.free = (0..self.never_used).filter(|index| !taken.contains(index)).collect();
+    }
+
+    /// Plans the swap from what is installed to `lowered`. The caller carries out the plan whole; after a failure
+    /// it starts over with [`Self::adopt`].
+    pub fn plan(&mut self, lowered: &Lowered, moment: Moment) -> Plan {
+        let mut plan = Plan { state: State::new(self.generation + 1), ..Plan::default() };
+        let classes = self.plan_classes(lowered, &mut plan);
+        let sets = self.plan_sets(lowered, &classes, &mut plan);
+        self.plan_peers(lowered, &sets, moment, &mut plan);
+        self.generation += 1;
+        plan
+    }
+
+    /// The live generation.
+    pub const fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Devices by the index that counters and flows know them under.
+    pub fn devices(&self) -> impl Iterator<Item = (u32, DeviceId)> + '_ {
+        self.peers.iter().map(|(device, installed)| (installed.index, *device))
+    }
+
+    fn plan_classes(&mut self, lowered: &Lowered, plan: &mut Plan) -> Vec<u32> {
+        let (numbers, added, gone) = self.classes.replace(lowered.classes.iter().cloned(), EMPTY_CLASS);
+        for (class, number) in added {
+            plan.insert_ports.extend(class.iter().map(|entry| ports(*entry, number)));
+        }
+        for (class, number) in gone {
+            plan.delete_ports.extend(class.iter().map(|entry| ports(*entry, number)).map(|(bits, key, _)| (bits, key)));
+        }
+        numbers
+    }
+
+    fn plan_sets(&mut self, lowered: &Lowered, classes: &[u32], plan: &mut Plan) -> Vec<u32> {
+        let numbered = |entry: &DestEntry| {
+            let class = classes.get(entry.class as usize).copied().unwrap_or(EMPTY_CLASS);
+            DestEntry { class, ..*entry }
+        };
+        let sets = lowered.sets.iter().map(|set| set.iter().map(numbered).collect());
+        let (numbers, added, gone) = self.sets.replace(sets, EMPTY_SET);
+        for (set, number) in added {
+            plan.insert_dest.extend(set.iter().map(|entry| dest(*entry, number)));
+        }
+        for (set, number) in gone {
+            plan.delete_dest.extend(set.iter().map(|entry| dest(*entry, number)).map(|(bits, key, _)| (bits, key)));
+        }
+        numbers
+    }
+
+    fn plan_peers(&mut self, lowered: &Lowered, sets: &[u32], moment: Moment, plan: &mut Plan) {
+        let staying: HashSet<DeviceId> = lowered.peers.iter().map(|peer| peer.device).collect();
+        let gone: Vec<DeviceId> = self.peers.keys().filter(|device| !staying.contains(device)).copied().collect();
+        let mut freed: HashSet<PeerKey> = HashSet::new();
+        for device in gone {
+            if let Some(installed) = self.peers.remove(&device) {
+                freed.extend(installed.addresses);
+                self.free.push_back(installed.index);
+            }
+        }
+
+        let bank = plan.state.bank();
+        let mut positions = HashSet::new();
+        for peer in &lowered.peers {
+            let Some(index) = self.index_of(peer, plan, &mut freed) else { continue };
+            let position = bank * MAX_PEERS + index;
+            let profile = Profile {
+                peer: index,
+                shared: sets.get(peer.shared).copied().unwrap_or(EMPTY_SET),
+                own: sets.get(peer.own).copied().unwrap_or(EMPTY_SET),
+                epoch: self.epoch,
+                lease_until_ns: moment.boot_deadline_ns(peer.expires_at),
+            };
+            plan.profiles.push((position, profile));
+            positions.insert(index);
+        }
+        let previous = std::mem::replace(&mut self.written[bank as usize], positions);
+        let written = &self.written[bank as usize];
+        plan.profiles.extend(
+            previous.difference(written).map(|index| (bank * MAX_PEERS + index, Profile::default())),
+        );
+        let kept: HashSet<PeerKey> = self.peers.values().flat_map(|installed| installed.addresses).collect();
+        plan.delete_peers.extend(freed.into_iter().filter(|key| !kept.contains(key)));
+    }
+
+    /// The peer's index, a new one if it is new. None when all are taken, which lowering rules out.
+    fn index_of(&mut self, peer: &LoweredPeer, plan: &mut Plan, freed: &mut HashSet<PeerKey>) -> Option<u32> {
+        if let Some(installed) = self.peers.get_mut(&peer.device) {
+            if installed.addresses != peer.addresses {
+                freed.extend(installed.addresses);
+                installed.addresses = peer.addresses;
+                plan.insert_peers.extend(peer.addresses.map(|key| (key, PeerValue { peer: installed.index })));
+            }
+            return Some(installed.index);
+        }
+        let index = if self.never_used < MAX_PEERS {
+            self.never_used += 1;
+            self.never_used - 1
+        } else {
+            self.free.pop_front()?
+        };
+        plan.reset_counters.push(index);
+        plan.insert_peers.extend(peer.addresses.map(|key| (key, PeerValue { peer: index })));
+        self.peers.insert(peer.device, Installed { index, addresses: peer.addresses });
+        Some(index)
+    }
+}
+
+impl Moment {
+    /// The boot clock at which a device's time is up: its own expiry or the lease, whichever is first. Never 0,
+    /// which would mean that nobody is there.
+    fn boot_deadline_ns(&self, expires_at: Option<DateTime<Utc>>) -> u64 {
+        let until = expires_at.map_or(self.lease_until, |expires_at| expires_at.min(self.lease_until));
+        let left = (until - self.wall).to_std().unwrap_or_default();
+        let left_ns = u64::try_from(left.as_nanos()).unwrap_or(u64::MAX);
+        self.boot_ns.saturating_add(left_ns).max(1)
+    }
+}
+
+type Numbered<T> = Vec<(T, u32)>;
+
+impl<T: Clone + Eq + std::hash::Hash + IsEmpty> Numbers<T> {
+    /// Gives every content its number; returns the numbers, what is new, and what nobody uses any more.
+    fn replace(&mut self, contents: impl Iterator<Item = T>, empty: u32) -> (Vec<u32>, Numbered<T>, Numbered<T>) {
+        let mut previous = std::mem::take(&mut self.by_content);
+        let mut numbers = Vec::new();
+        let mut added = Vec::new();
+        for content in contents {
+            let number = if content.is_empty() {
+                empty
+            } else if let Some(number) = self.by_content.get(&content) {
+                *number
+            } else if let Some((content, number)) = previous.remove_entry(&content) {
+                self.by_content.insert(content, number);
+                number
+            } else {
+                self.last += 1;
+                added.push((content.clone(), self.last));
+                self.by_content.insert(content, self.last);
+                self.last
+            };
+            numbers.push(number);
+        }
+        (numbers, added, previous.into_iter().collect())
+    }
+}
+
+/// Whether a content needs no number.
+trait IsEmpty {
+    fn is_empty(&self) -> bool;
+}
+
+impl<T> IsEmpty for Vec<T> {
+    fn is_empty(&self) -> bool {
+        Self::is_empty(self)
+    }
+}
+
+fn dest(entry: DestEntry, set: u32) -> Dest {
+    let key = DestKey { set: set.to_be_bytes(), family: entry.family, address: entry.address };
+    (entry.prefix_bits, key, entry.class)
+}
+
+fn ports(entry: PortsEntry, class: u32) -> Ports {
+    let key = PortsKey { class: class.to_be_bytes(), protocol: entry.protocol, port: entry.port.to_be_bytes() };
+    (entry.prefix_bits, key, PortsValue { verdict: entry.verdict, rule: entry.rule, not_after_ns: u64::MAX })
+}

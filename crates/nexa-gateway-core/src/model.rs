@@ -1,0 +1,176 @@
+//! From a snapshot to the policy's own terms.
+
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use nexa_policy::model::{Effect, Implicit, Model, Peer, Resource, Rule, Subject, Traffic};
+use nexa_types::{Cidr, PortRange, Protocol, PublicKey, RuleId};
+use nexa_wire::snapshot::{self, Snapshot};
+
+/// Why a snapshot is refused. Nothing of it is then used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ModelError {
+    /// A source address must say who sends.
+    #[error("address {0} belongs to two devices; give one of them another address")]
+    AddressTwice(IpAddr),
+    /// A device outside the pool, or on the gateway's own address, would not be guarded as a device.
+    #[error("address {0} is not one that a device may have; it must lie in a tunnel pool and not be the gateway's")]
+    AddressForeign(IpAddr),
+    /// A key must say who sends.
+    #[error("key {0} belongs to two devices; enrol one of them again")]
+    KeyTwice(PublicKey),
+    /// Rule numbers name verdicts, and 0 names what is implicit.
+    #[error("rule number {0} is used twice or is 0")]
+    RuleNumber(RuleId),
+    /// A rule must not silently lose what it denies.
+    #[error("rule {rule} names resource {resource}, which the snapshot does not hold")]
+    UnknownResource {
+        /// The rule.
+        rule: RuleId,
+        /// What it names.
+        resource: nexa_types::ResourceId,
+    },
+    /// An empty list could be read as everything.
+    #[error("{0} has an empty list, which means nothing; remove it or fill the list")]
+    EmptyList(String),
+}
+
+/// Reads a snapshot as a policy. `local` are the gateway's own addresses, which no resource covers.
+///
+/// # Errors
+/// [`ModelError`], naming the first contradiction found.
+pub fn from_snapshot(snapshot: &Snapshot, local: &[IpAddr]) -> Result<Model, ModelError> {
+    check_peers(snapshot)?;
+    check_rules(snapshot)?;
+    Ok(Model {
+        peers: snapshot.peers.iter().map(peer).collect(),
+        resources: snapshot.resources.iter().map(|item| (item.id, resource(item))).collect(),
+        rules: snapshot.rules.iter().map(rule).collect(),
+        implicit: implicit(&snapshot.network),
+        excluded: excluded(&snapshot.network, local),
+    })
+}
+
+fn check_peers(snapshot: &Snapshot) -> Result<(), ModelError> {
+    let network = &snapshot.network;
+    let own: [IpAddr; 2] = [network.tunnel_v4.into(), network.tunnel_v6.into()];
+    let proxy = [network.proxy_v4.map(IpAddr::from), network.proxy_v6.map(IpAddr::from)];
+    let mut addresses = HashSet::new();
+    let mut keys = HashSet::new();
+    for peer in &snapshot.peers {
+        for address in peer.addresses() {
+            let in_pool = network.pool_v4.contains(address) || network.pool_v6.contains(address);
+            if !in_pool || own.contains(&address) || proxy.contains(&Some(address)) {
+                return Err(ModelError::AddressForeign(address));
+            }
+            if !addresses.insert(address) {
+                return Err(ModelError::AddressTwice(address));
+            }
+        }
+        if !keys.insert(peer.public_key) {
+            return Err(ModelError::KeyTwice(peer.public_key));
+        }
+    }
+    Ok(())
+}
+
+fn check_rules(snapshot: &Snapshot) -> Result<(), ModelError> {
+    let resources: HashMap<_, _> = snapshot.resources.iter().map(|item| (item.id, item)).collect();
+    for resource in &snapshot.resources {
+        if resource.cidrs.is_empty() || resource.traffic.is_empty() {
+            return Err(ModelError::EmptyList(format!("resource {}", resource.name)));
+        }
+    }
+    let mut numbers = HashSet::new();
+    for rule in &snapshot.rules {
+        if rule.id.0 == 0 || !numbers.insert(rule.id) {
+            return Err(ModelError::RuleNumber(rule.id));
+        }
+        if rule.who.is_empty() || rule.what.is_empty() {
+            return Err(ModelError::EmptyList(format!("rule {}", rule.id)));
+        }
+        for target in &rule.what {
+            let snapshot::Target::Resource(id) = target;
+            if !resources.contains_key(id) {
+                return Err(ModelError::UnknownResource { rule: rule.id, resource: *id });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn peer(peer: &snapshot::Peer) -> Peer {
+    Peer { device: peer.device, user: peer.user, groups: peer.groups.iter().copied().collect() }
+}
+
+fn resource(resource: &snapshot::Resource) -> Resource {
+    let traffic = resource.traffic.iter().map(|traffic| Traffic {
+        protocol: traffic.protocol(),
+        ports: traffic.ports().unwrap_or(PortRange::ANY),
+    });
+    Resource { cidrs: resource.cidrs.clone(), traffic: traffic.collect() }
+}
+
+fn rule(rule: &snapshot::Rule) -> Rule {
+    Rule {
+        id: rule.id,
+        effect: match rule.effect {
+            snapshot::Effect::Allow => Effect::Allow,
+            snapshot::Effect::Deny => Effect::Deny,
+        },
+        who: rule.who.iter().map(|subject| match *subject {
+            snapshot::Subject::Everyone => Subject::Everyone,
+            snapshot::Subject::Group(id) => Subject::Group(id),
+            snapshot::Subject::User(id) => Subject::User(id),
+            snapshot::Subject::Device(id) => Subject::Device(id),
+        })
+        .collect(),
+        what: rule.what.iter().map(|snapshot::Target::Resource(id)| *id).collect(),
+    }
+}
+
+/// What every peer may reach without a rule: tunnel DNS, the proxy's ports, and echo to the tunnel address.
+fn implicit(network: &snapshot::Network) -> Vec<Implicit> {
+    let port = |number| PortRange::new(number, number).unwrap_or(PortRange::ANY);
+    let tunnel: [IpAddr; 2] = [network.tunnel_v4.into(), network.tunnel_v6.into()];
+    let proxy = network.proxy_v4.map(IpAddr::from).into_iter().chain(network.proxy_v6.map(IpAddr::from));
+    let at = |address, protocol, ports| Implicit { cidr: Cidr::host(address), traffic: Traffic { protocol, ports } };
+
+    let mut grants = Vec::new();
+    for address in tunnel {
+        grants.push(at(address, Protocol::Udp, port(53)));
+        grants.push(at(address, Protocol::Tcp, port(53)));
+        grants.push(at(address, Protocol::Icmp, PortRange::ANY));
+    }
+    for address in proxy {
+        grants.push(at(address, Protocol::Tcp, port(80)));
+        grants.push(at(address, Protocol::Tcp, port(443)));
+        grants.push(at(address, Protocol::Udp, port(443)));
+    }
+    grants
+}
+
+/// Addresses that no resource covers, also not 0.0.0.0/0 and ::/0.
+fn excluded(network: &snapshot::Network, local: &[IpAddr]) -> Vec<Cidr> {
+    let v4 = |a, b, c, d, length| IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), length));
+    let v6 = |address: [u16; 8], length| IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::from(address), length));
+    let fixed = [
+        v4(0, 0, 0, 0, 8),                          // this network, RFC 1122
+        v4(127, 0, 0, 0, 8),                        // loopback
+        v4(169, 254, 0, 0, 16),                     // link-local, and the metadata services of clouds
+        v4(224, 0, 0, 0, 4),                        // multicast
+        v4(240, 0, 0, 0, 4),                        // reserved, and broadcast
+        v6([0; 8], 127),                            // unspecified and loopback
+        v6([0, 0, 0, 0, 0, 0xffff, 0, 0], 96),      // IPv4-mapped
+        v6([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10),      // link-local
+        v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254], 128), // the metadata service of AWS
+        v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8),       // multicast
+    ];
+    fixed
+        .into_iter()
+        .filter_map(|net| Cidr::new(net).ok())
+        .chain([network.pool_v4, network.pool_v6])
+        .chain(local.iter().copied().map(Cidr::host))
+        .collect()
+}
