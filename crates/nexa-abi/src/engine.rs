@@ -4,7 +4,7 @@
 
 use crate::layout::{
     ALLOW, DENY, DestKey, EMPTY_CLASS, EMPTY_SET, FLOW_ANSWERED, FLOW_CLOSING, FLOW_NEW, FlowKey, FlowValue,
-    PeerKey, PortsKey, PortsValue, Profile, State,
+    PeerKey, PortsKey, PortsValue, Profile, SILENT, State,
 };
 use crate::packet::{ICMP, ICMPV6, Kind, Packet, TCP};
 use crate::reason::Reason;
@@ -32,24 +32,27 @@ pub trait Tables {
 }
 
 /// What happens to a packet.
+///
+/// A flat struct whose fields are always written: of an enum LLVM copies the fields of variants that it is not, and
+/// the verifier refuses to read what was never written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It goes on.
-    Pass {
-        /// Index of the peer it is from or for.
-        peer: u32,
-        /// Number of the rule that allows it.
-        rule: u32,
-    },
-    /// It ends here.
-    Drop {
-        /// Index of the peer it is from or for, where that is known.
-        peer: Option<u32>,
-        /// Why.
-        reason: Reason,
-        /// Number of the rule that refuses it; 0 where none does.
-        rule: u32,
-    },
+pub struct Verdict {
+    /// Why it ends here; a packet without a reason goes on.
+    pub dropped: Option<Reason>,
+    /// Index of the peer it is from or for; [`NOBODY`] where that is unknown.
+    pub peer: u32,
+    /// Number of the rule that allows or refuses it; 0 where none does.
+    pub rule: u32,
+}
+
+/// [`Verdict::peer`] of a packet that is nobody's. No peer has this index.
+pub const NOBODY: u32 = u32::MAX;
+
+impl Verdict {
+    /// A packet that ends before any rule was asked.
+    pub const fn drop(peer: u32, reason: Reason) -> Self {
+        Self { dropped: Some(reason), peer, rule: 0 }
+    }
 }
 
 /// Decides on a packet that a peer sent.
@@ -58,22 +61,22 @@ pub fn ingress<T: Tables>(tables: &T, packet: &Packet, now_ns: u64) -> Verdict {
         Ok(profile) => profile,
         Err(verdict) => return verdict,
     };
+    let turn = Turn { kind: packet.kind, speaker: Speaker::Initiator, now_ns };
     match packet.kind {
         Kind::Plain | Kind::Opening | Kind::Closing => {
-            match follow(tables, &packet.tuple, &profile, packet.kind, Speaker::Initiator, now_ns) {
-                Some(verdict) => verdict,
-                None => begin(tables, packet, &profile, now_ns),
+            let followed = follow(tables, &packet.tuple, &profile, &turn);
+            match followed.dropped {
+                Some(Reason::NoFlow) => begin(tables, packet, &profile, now_ns),
+                _ => followed,
             }
         }
-        Kind::Reply => no_flow(&profile),
+        Kind::Reply => Verdict::drop(profile.peer, Reason::NoFlow),
         Kind::Error => {
             // The quoted packet went to this peer, so it was an answer of the flow that the peer began.
             if packet.tuple.destination != packet.source.address {
-                return no_flow(&profile);
+                return Verdict::drop(profile.peer, Reason::NoFlow);
             }
-            let begun = packet.tuple.reversed();
-            follow(tables, &begun, &profile, packet.kind, Speaker::Initiator, now_ns)
-                .unwrap_or_else(|| no_flow(&profile))
+            follow(tables, &packet.tuple.reversed(), &profile, &turn)
         }
     }
 }
@@ -91,41 +94,46 @@ pub fn egress<T: Tables>(tables: &T, packet: &Packet, now_ns: u64) -> Verdict {
     };
     // For an error the quoted sender must be the peer that the error goes to; for the rest this holds anyway.
     if begun.source != packet.destination.address {
-        return no_flow(&profile);
+        return Verdict::drop(profile.peer, Reason::NoFlow);
     }
-    follow(tables, &begun, &profile, packet.kind, Speaker::Responder, now_ns).unwrap_or_else(|| no_flow(&profile))
+    let turn = Turn { kind: packet.kind, speaker: Speaker::Responder, now_ns };
+    follow(tables, &begun, &profile, &turn)
 }
 
 /// The word of policy alone, without flows: what [`begin`] and stale flows are decided by.
 ///
 /// Two sets are asked; any deny denies, else any allow admits, and the lowest rule of the deciding effect is named.
-pub fn decide<T: Tables>(tables: &T, profile: &Profile, tuple: &FlowKey, now_ns: u64) -> Option<PortsValue> {
+/// What no rule speaks of is [`SILENT`], a value like the others and no Option, for the reason given at [`Verdict`].
+pub fn decide<T: Tables>(tables: &T, profile: &Profile, tuple: &FlowKey, now_ns: u64) -> PortsValue {
     let shared = lookup(tables, profile.shared, tuple, now_ns);
     let own = lookup(tables, profile.own, tuple, now_ns);
-    match (shared, own) {
-        (Some(shared), Some(own)) => Some(stronger(shared, own)),
-        (Some(one), None) | (None, Some(one)) => Some(one),
-        (None, None) => None,
+    if own.verdict == SILENT {
+        return shared;
     }
+    if shared.verdict == SILENT {
+        return own;
+    }
+    stronger(shared, own)
 }
 
-fn lookup<T: Tables>(tables: &T, set: u32, tuple: &FlowKey, now_ns: u64) -> Option<PortsValue> {
+const NOTHING_SAID: PortsValue = PortsValue { verdict: SILENT, rule: 0, not_after_ns: 0 };
+
+fn lookup<T: Tables>(tables: &T, set: u32, tuple: &FlowKey, now_ns: u64) -> PortsValue {
     if set == EMPTY_SET {
-        return None;
+        return NOTHING_SAID;
     }
-    let class =
-        tables.class(&DestKey { set: set.to_be_bytes(), family: tuple.family, address: tuple.destination })?;
+    let key = DestKey { set: set.to_be_bytes(), family: tuple.family, address: tuple.destination };
+    let Some(class) = tables.class(&key) else { return NOTHING_SAID };
     if class == EMPTY_CLASS {
-        return None;
+        return NOTHING_SAID;
     }
-    let key =
-        PortsKey { class: class.to_be_bytes(), protocol: tuple.protocol, port: tuple.destination_port };
-    let value = tables.ports(&key)?;
+    let key = PortsKey { class: class.to_be_bytes(), protocol: tuple.protocol, port: tuple.destination_port };
+    let Some(value) = tables.ports(&key) else { return NOTHING_SAID };
     if value.not_after_ns <= now_ns {
         // What comes after is for the daemon to say. Until it does, nothing is granted here.
-        return Some(PortsValue { verdict: DENY, ..value });
+        return PortsValue { verdict: DENY, ..value };
     }
-    Some(value)
+    value
 }
 
 const fn stronger(one: PortsValue, other: PortsValue) -> PortsValue {
@@ -137,24 +145,36 @@ const fn stronger(one: PortsValue, other: PortsValue) -> PortsValue {
     if one.rule <= other.rule { one } else { other }
 }
 
-fn profile_of<T: Tables>(tables: &T, key: &PeerKey, unknown: Reason, now_ns: u64) -> Result<Profile, Verdict> {
+fn profile_of<T: Tables>(
+    tables: &T,
+    key: &PeerKey,
+    unknown: Reason,
+    now_ns: u64,
+) -> Result<Profile, Verdict> {
     let Some(peer) = tables.peer(key) else {
-        return Err(Verdict::Drop { peer: None, reason: unknown, rule: 0 });
+        return Err(Verdict::drop(NOBODY, unknown));
     };
     let Some(profile) = tables.profile(tables.state().bank(), peer) else {
-        return Err(Verdict::Drop { peer: Some(peer), reason: Reason::Inconsistent, rule: 0 });
+        return Err(Verdict::drop(peer, Reason::Inconsistent));
     };
     // An empty profile means that the peer is not in this generation, its address about to leave the map.
     if profile.lease_until_ns == 0 {
-        return Err(Verdict::Drop { peer: Some(peer), reason: unknown, rule: 0 });
+        return Err(Verdict::drop(peer, unknown));
     }
     if profile.peer != peer {
-        return Err(Verdict::Drop { peer: Some(peer), reason: Reason::Inconsistent, rule: 0 });
+        return Err(Verdict::drop(peer, Reason::Inconsistent));
     }
     if profile.lease_until_ns <= now_ns {
-        return Err(Verdict::Drop { peer: Some(peer), reason: Reason::LeaseExpired, rule: 0 });
+        return Err(Verdict::drop(peer, Reason::LeaseExpired));
     }
     Ok(profile)
+}
+
+/// The packet at hand, as its flow sees it. One struct, since BPF functions take five arguments.
+struct Turn {
+    kind: Kind,
+    speaker: Speaker,
+    now_ns: u64,
 }
 
 /// Who sent the packet at hand.
@@ -164,36 +184,33 @@ enum Speaker {
     Responder,
 }
 
-/// A verdict where there is a live flow, decided anew if policy has changed under it; nothing where there is none.
-fn follow<T: Tables>(
-    tables: &T,
-    key: &FlowKey,
-    profile: &Profile,
-    kind: Kind,
-    speaker: Speaker,
-    now_ns: u64,
-) -> Option<Verdict> {
+/// The verdict of a live flow, decided anew if policy has changed under it; [`Reason::NoFlow`] where there is none.
+fn follow<T: Tables>(tables: &T, key: &FlowKey, profile: &Profile, turn: &Turn) -> Verdict {
+    let now_ns = turn.now_ns;
     let seen = tables.flow(key, |flow| {
         if flow.peer != profile.peer || is_idle(flow, key.protocol, now_ns) {
             return Seen::Dead;
         }
-        advance(flow, kind, speaker, now_ns);
+        advance(flow, turn);
         let current = flow.shared == profile.shared && flow.own == profile.own && flow.epoch == profile.epoch;
-        if current && now_ns < flow.not_after_ns { Seen::Live { rule: flow.rule } } else { Seen::Stale { phase: flow.phase } }
-    })?;
+        if current && now_ns < flow.not_after_ns {
+            Seen::Live { rule: flow.rule }
+        } else {
+            Seen::Stale { phase: flow.phase }
+        }
+    });
     match seen {
-        Seen::Dead => None,
-        Seen::Live { rule } => Some(Verdict::Pass { peer: profile.peer, rule }),
-        Seen::Stale { phase } => Some(match decide(tables, profile, key, now_ns) {
-            Some(value) if value.verdict == ALLOW => {
-                tables.insert_flow(key, &flow_of(profile, &value, phase, now_ns));
-                Verdict::Pass { peer: profile.peer, rule: value.rule }
-            }
-            refused => {
+        None | Some(Seen::Dead) => Verdict::drop(profile.peer, Reason::NoFlow),
+        Some(Seen::Live { rule }) => Verdict { dropped: None, peer: profile.peer, rule },
+        Some(Seen::Stale { phase }) => {
+            let word = decide(tables, profile, key, now_ns);
+            if word.verdict == ALLOW {
+                tables.insert_flow(key, &flow_of(profile, &word, phase, now_ns));
+            } else {
                 tables.remove_flow(key);
-                refuse(profile, refused)
             }
-        }),
+            verdict_of(profile, &word)
+        }
     }
 }
 
@@ -205,19 +222,17 @@ enum Seen {
 
 /// Decides on a packet that belongs to no flow; allowed, it begins one.
 fn begin<T: Tables>(tables: &T, packet: &Packet, profile: &Profile, now_ns: u64) -> Verdict {
-    match decide(tables, profile, &packet.tuple, now_ns) {
-        Some(value) if value.verdict == ALLOW => {
-            let phase = match packet.kind {
-                Kind::Closing => FLOW_CLOSING,
-                // In the middle of a connection whose flow was lost: the other end has long answered.
-                Kind::Plain if packet.tuple.protocol == TCP => FLOW_ANSWERED,
-                _ => FLOW_NEW,
-            };
-            tables.insert_flow(&packet.tuple, &flow_of(profile, &value, phase, now_ns));
-            Verdict::Pass { peer: profile.peer, rule: value.rule }
-        }
-        refused => refuse(profile, refused),
+    let word = decide(tables, profile, &packet.tuple, now_ns);
+    if word.verdict == ALLOW {
+        let phase = match packet.kind {
+            Kind::Closing => FLOW_CLOSING,
+            // In the middle of a connection whose flow was lost: the other end has long answered.
+            Kind::Plain if packet.tuple.protocol == TCP => FLOW_ANSWERED,
+            _ => FLOW_NEW,
+        };
+        tables.insert_flow(&packet.tuple, &flow_of(profile, &word, phase, now_ns));
     }
+    verdict_of(profile, &word)
 }
 
 const fn flow_of(profile: &Profile, value: &PortsValue, phase: u32, now_ns: u64) -> FlowValue {
@@ -233,15 +248,13 @@ const fn flow_of(profile: &Profile, value: &PortsValue, phase: u32, now_ns: u64)
     }
 }
 
-const fn refuse(profile: &Profile, refused: Option<PortsValue>) -> Verdict {
-    match refused {
-        Some(value) => Verdict::Drop { peer: Some(profile.peer), reason: Reason::RuleDeny, rule: value.rule },
-        None => Verdict::Drop { peer: Some(profile.peer), reason: Reason::NoRule, rule: 0 },
-    }
-}
-
-const fn no_flow(profile: &Profile) -> Verdict {
-    Verdict::Drop { peer: Some(profile.peer), reason: Reason::NoFlow, rule: 0 }
+const fn verdict_of(profile: &Profile, word: &PortsValue) -> Verdict {
+    let dropped = match word.verdict {
+        ALLOW => None,
+        SILENT => Some(Reason::NoRule),
+        _ => Some(Reason::RuleDeny),
+    };
+    Verdict { dropped, peer: profile.peer, rule: word.rule }
 }
 
 /// How long a silent flow lives, by protocol and phase (RFC 5382 §5 for TCP, RFC 4787 §4.3 for UDP).
@@ -260,8 +273,8 @@ const fn is_idle(flow: &FlowValue, protocol: u8, now_ns: u64) -> bool {
 
 /// Notes what the packet says of the conversation. Fields are written only on change: a written cache line
 /// travels between cores.
-fn advance(flow: &mut FlowValue, kind: Kind, speaker: Speaker, now_ns: u64) {
-    let phase = match (kind, speaker) {
+fn advance(flow: &mut FlowValue, turn: &Turn) {
+    let phase = match (turn.kind, turn.speaker) {
         // Errors are no sign of life of either end.
         (Kind::Error, _) => return,
         (Kind::Closing, _) => FLOW_CLOSING,
@@ -272,7 +285,7 @@ fn advance(flow: &mut FlowValue, kind: Kind, speaker: Speaker, now_ns: u64) {
     if flow.phase != phase {
         flow.phase = phase;
     }
-    if now_ns.saturating_sub(flow.seen_ns) >= SECOND_NS {
-        flow.seen_ns = now_ns;
+    if turn.now_ns.saturating_sub(flow.seen_ns) >= SECOND_NS {
+        flow.seen_ns = turn.now_ns;
     }
 }

@@ -156,6 +156,8 @@ impl PortsKey {
 pub const ALLOW: u32 = 1;
 /// [`PortsValue::verdict`]: refuse. Any other value refuses too.
 pub const DENY: u32 = 2;
+/// [`PortsValue::verdict`]: nothing is said. Never in the map.
+pub const SILENT: u32 = 0;
 
 /// The final word on a class, protocol and port.
 #[repr(C)]

@@ -12,6 +12,8 @@
 pub mod engine;
 pub mod layout;
 pub mod packet;
+#[cfg(feature = "aya")]
+mod pod;
 pub mod reason;
 
 /// The bits of a packet's mark that are ours. The nft guard looks at no others.

@@ -210,7 +210,8 @@ struct IcmpTypes {
 }
 
 const V4_TYPES: IcmpTypes = IcmpTypes { echo_request: ECHO_REQUEST, echo_reply: 0, errors: [3, 11, 12, 12] };
-const V6_TYPES: IcmpTypes = IcmpTypes { echo_request: ECHO_REQUEST_V6, echo_reply: 129, errors: [1, 2, 3, 4] };
+const V6_TYPES: IcmpTypes =
+    IcmpTypes { echo_request: ECHO_REQUEST_V6, echo_reply: 129, errors: [1, 2, 3, 4] };
 
 fn parse_icmp<B: Bytes + ?Sized>(
     bytes: &B,

@@ -121,7 +121,8 @@ impl Installer {
         installer.written = [(0..MAX_PEERS).collect(), (0..MAX_PEERS).collect()];
 
         let mut plan = installer.plan(lowered, moment);
-        let kept: HashSet<PeerKey> = installer.peers.values().flat_map(|installed| installed.addresses).collect();
+        let kept: HashSet<PeerKey> =
+            installer.peers.values().flat_map(|installed| installed.addresses).collect();
         plan.delete_peers.extend(found.peers.iter().map(|(key, _)| *key).filter(|key| !kept.contains(key)));
         plan.delete_dest.extend(found.dest.iter().copied());
         plan.delete_ports.extend(found.ports.iter().copied());
@@ -131,7 +132,8 @@ impl Installer {
     /// Leaves devices the indexes under which the maps know their addresses: their packets pass and their counters
     /// go on while the daemon changes.
     fn keep_indexes(&mut self, found: &Found, lowered: &Lowered) {
-        let known: HashMap<PeerKey, u32> = found.peers.iter().map(|(key, value)| (*key, value.peer)).collect();
+        let known: HashMap<PeerKey, u32> =
+            found.peers.iter().map(|(key, value)| (*key, value.peer)).collect();
         let mut taken = HashSet::new();
         for peer in &lowered.peers {
             let [v4, v6] = peer.addresses.map(|key| known.get(&key).copied());
@@ -170,7 +172,8 @@ impl Installer {
             plan.insert_ports.extend(class.iter().map(|entry| ports(*entry, number)));
         }
         for (class, number) in gone {
-            plan.delete_ports.extend(class.iter().map(|entry| ports(*entry, number)).map(|(bits, key, _)| (bits, key)));
+            plan.delete_ports
+                .extend(class.iter().map(|entry| ports(*entry, number)).map(|(bits, key, _)| (bits, key)));
         }
         numbers
     }
@@ -186,14 +189,16 @@ impl Installer {
             plan.insert_dest.extend(set.iter().map(|entry| dest(*entry, number)));
         }
         for (set, number) in gone {
-            plan.delete_dest.extend(set.iter().map(|entry| dest(*entry, number)).map(|(bits, key, _)| (bits, key)));
+            plan.delete_dest
+                .extend(set.iter().map(|entry| dest(*entry, number)).map(|(bits, key, _)| (bits, key)));
         }
         numbers
     }
 
     fn plan_peers(&mut self, lowered: &Lowered, sets: &[u32], moment: Moment, plan: &mut Plan) {
         let staying: HashSet<DeviceId> = lowered.peers.iter().map(|peer| peer.device).collect();
-        let gone: Vec<DeviceId> = self.peers.keys().filter(|device| !staying.contains(device)).copied().collect();
+        let gone: Vec<DeviceId> =
+            self.peers.keys().filter(|device| !staying.contains(device)).copied().collect();
         let mut freed: HashSet<PeerKey> = HashSet::new();
         for device in gone {
             if let Some(installed) = self.peers.remove(&device) {
@@ -219,9 +224,8 @@ impl Installer {
         }
         let previous = std::mem::replace(&mut self.written[bank as usize], positions);
         let written = &self.written[bank as usize];
-        plan.profiles.extend(
-            previous.difference(written).map(|index| (bank * MAX_PEERS + index, Profile::default())),
-        );
+        plan.profiles
+            .extend(previous.difference(written).map(|index| (bank * MAX_PEERS + index, Profile::default())));
         let kept: HashSet<PeerKey> = self.peers.values().flat_map(|installed| installed.addresses).collect();
         plan.delete_peers.extend(freed.into_iter().filter(|key| !kept.contains(key)));
     }
@@ -232,7 +236,8 @@ impl Installer {
             if installed.addresses != peer.addresses {
                 freed.extend(installed.addresses);
                 installed.addresses = peer.addresses;
-                plan.insert_peers.extend(peer.addresses.map(|key| (key, PeerValue { peer: installed.index })));
+                plan.insert_peers
+                    .extend(peer.addresses.map(|key| (key, PeerValue { peer: installed.index })));
             }
             return Some(installed.index);
         }
@@ -264,7 +269,11 @@ type Numbered<T> = Vec<(T, u32)>;
 
 impl<T: Clone + Eq + std::hash::Hash + IsEmpty> Numbers<T> {
     /// Gives every content its number; returns the numbers, what is new, and what nobody uses any more.
-    fn replace(&mut self, contents: impl Iterator<Item = T>, empty: u32) -> (Vec<u32>, Numbered<T>, Numbered<T>) {
+    fn replace(
+        &mut self,
+        contents: impl Iterator<Item = T>,
+        empty: u32,
+    ) -> (Vec<u32>, Numbered<T>, Numbered<T>) {
         let mut previous = std::mem::take(&mut self.by_content);
         let mut numbers = Vec::new();
         let mut added = Vec::new();
@@ -305,6 +314,7 @@ fn dest(entry: DestEntry, set: u32) -> Dest {
 }
 
 fn ports(entry: PortsEntry, class: u32) -> Ports {
-    let key = PortsKey { class: class.to_be_bytes(), protocol: entry.protocol, port: entry.port.to_be_bytes() };
+    let key =
+        PortsKey { class: class.to_be_bytes(), protocol: entry.protocol, port: entry.port.to_be_bytes() };
     (entry.prefix_bits, key, PortsValue { verdict: entry.verdict, rule: entry.rule, not_after_ns: u64::MAX })
 }

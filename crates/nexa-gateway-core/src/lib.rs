@@ -11,4 +11,4 @@ pub mod lower;
 pub mod model;
 
 pub use install::{Installer, Plan};
-pub use lower::{Lowered, LowerError, lower};
+pub use lower::{LowerError, Lowered, lower};

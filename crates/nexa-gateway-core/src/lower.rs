@@ -25,10 +25,14 @@ pub enum LowerError {
     #[error(transparent)]
     Model(#[from] ModelError),
     /// More peers than there are indexes.
-    #[error("{0} devices are more than the {MAX_PEERS} that one gateway serves; move some to another network")]
+    #[error(
+        "{0} devices are more than the {MAX_PEERS} that one gateway serves; move some to another network"
+    )]
     Peers(usize),
     /// More prefixes or ports than the maps hold.
-    #[error("policy needs {needed} {map} entries, more than the {MAX_ENTRIES} that the map holds; merge prefixes or port ranges")]
+    #[error(
+        "policy needs {needed} {map} entries, more than the {MAX_ENTRIES} that the map holds; merge prefixes or port ranges"
+    )]
     Entries {
         /// The map.
         map: &'static str,
@@ -148,7 +152,12 @@ fn dest_entries(set: &Set) -> Vec<DestEntry> {
 fn dest_entry(cidr: Cidr, class: u32) -> DestEntry {
     let net: IpNet = cidr.net();
     let (family, address) = family_and_bytes(net.addr());
-    DestEntry { prefix_bits: DestKey::FIXED_BITS + u32::from(net.prefix_len()), family: family as u8, address, class }
+    DestEntry {
+        prefix_bits: DestKey::FIXED_BITS + u32::from(net.prefix_len()),
+        family: family as u8,
+        address,
+        class,
+    }
 }
 
 /// Makes every hit decisive: what is said of all protocols is pushed into each that is named, and the ports of a
@@ -233,7 +242,8 @@ fn intervals(grants: &[&Grant]) -> Vec<(u16, u16, Word)> {
         }
         _ => (0, u32::from(u16::MAX)),
     };
-    let mut starts: Vec<u32> = grants.iter().map(|grant| range(grant)).flat_map(|(a, b)| [a, b + 1]).collect();
+    let mut starts: Vec<u32> =
+        grants.iter().map(|grant| range(grant)).flat_map(|(a, b)| [a, b + 1]).collect();
     starts.push(0);
     starts.sort_unstable();
     starts.dedup();
@@ -242,11 +252,14 @@ fn intervals(grants: &[&Grant]) -> Vec<(u16, u16, Word)> {
     let mut intervals: Vec<(u16, u16, Word)> = Vec::new();
     for (first, last) in starts.iter().copied().zip(ends) {
         let here = grants.iter().copied().filter(|grant| range(grant).0 <= first && last <= range(grant).1);
-        let (Some(word), Ok(first), Ok(last)) = (strongest(here), u16::try_from(first), u16::try_from(last)) else {
+        let (Some(word), Ok(first), Ok(last)) = (strongest(here), u16::try_from(first), u16::try_from(last))
+        else {
             continue;
         };
         match intervals.last_mut() {
-            Some(previous) if previous.1.checked_add(1) == Some(first) && previous.2 == word => previous.1 = last,
+            Some(previous) if previous.1.checked_add(1) == Some(first) && previous.2 == word => {
+                previous.1 = last
+            }
             _ => intervals.push((first, last, word)),
         }
     }
@@ -317,14 +330,17 @@ mod tests {
             grant(Effect::Deny, 2, Protocol::Any, "any"),
         ];
         let entries = ports_entries(&class);
-        for (protocol, port) in [(packet::TCP, 443), (packet::ICMP, 0x0800), (packet::ICMPV6, 0x8000), (132, 0)] {
+        for (protocol, port) in
+            [(packet::TCP, 443), (packet::ICMP, 0x0800), (packet::ICMPV6, 0x8000), (132, 0)]
+        {
             assert_eq!(longest(&entries, protocol, port), Some((DENY, 2)), "{protocol}/{port}");
         }
     }
 
     #[test]
     fn an_allow_of_everything_fills_the_ports_that_a_protocol_leaves_open() {
-        let class = vec![grant(Effect::Deny, 1, Protocol::Udp, "53"), grant(Effect::Allow, 2, Protocol::Any, "any")];
+        let class =
+            vec![grant(Effect::Deny, 1, Protocol::Udp, "53"), grant(Effect::Allow, 2, Protocol::Any, "any")];
         let entries = ports_entries(&class);
         assert_eq!(longest(&entries, packet::UDP, 53), Some((DENY, 1)));
         assert_eq!(longest(&entries, packet::UDP, 54), Some((ALLOW, 2)));

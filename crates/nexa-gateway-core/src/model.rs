@@ -15,7 +15,9 @@ pub enum ModelError {
     #[error("address {0} belongs to two devices; give one of them another address")]
     AddressTwice(IpAddr),
     /// A device outside the pool, or on the gateway's own address, would not be guarded as a device.
-    #[error("address {0} is not one that a device may have; it must lie in a tunnel pool and not be the gateway's")]
+    #[error(
+        "address {0} is not one that a device may have; it must lie in a tunnel pool and not be the gateway's"
+    )]
     AddressForeign(IpAddr),
     /// A key must say who sends.
     #[error("key {0} belongs to two devices; enrol one of them again")]
@@ -119,13 +121,16 @@ fn rule(rule: &snapshot::Rule) -> Rule {
             snapshot::Effect::Allow => Effect::Allow,
             snapshot::Effect::Deny => Effect::Deny,
         },
-        who: rule.who.iter().map(|subject| match *subject {
-            snapshot::Subject::Everyone => Subject::Everyone,
-            snapshot::Subject::Group(id) => Subject::Group(id),
-            snapshot::Subject::User(id) => Subject::User(id),
-            snapshot::Subject::Device(id) => Subject::Device(id),
-        })
-        .collect(),
+        who: rule
+            .who
+            .iter()
+            .map(|subject| match *subject {
+                snapshot::Subject::Everyone => Subject::Everyone,
+                snapshot::Subject::Group(id) => Subject::Group(id),
+                snapshot::Subject::User(id) => Subject::User(id),
+                snapshot::Subject::Device(id) => Subject::Device(id),
+            })
+            .collect(),
         what: rule.what.iter().map(|snapshot::Target::Resource(id)| *id).collect(),
     }
 }
@@ -135,7 +140,10 @@ fn implicit(network: &snapshot::Network) -> Vec<Implicit> {
     let port = |number| PortRange::new(number, number).unwrap_or(PortRange::ANY);
     let tunnel: [IpAddr; 2] = [network.tunnel_v4.into(), network.tunnel_v6.into()];
     let proxy = network.proxy_v4.map(IpAddr::from).into_iter().chain(network.proxy_v6.map(IpAddr::from));
-    let at = |address, protocol, ports| Implicit { cidr: Cidr::host(address), traffic: Traffic { protocol, ports } };
+    let at = |address, protocol, ports| Implicit {
+        cidr: Cidr::host(address),
+        traffic: Traffic { protocol, ports },
+    };
 
     let mut grants = Vec::new();
     for address in tunnel {
@@ -156,16 +164,16 @@ fn excluded(network: &snapshot::Network, local: &[IpAddr]) -> Vec<Cidr> {
     let v4 = |a, b, c, d, length| IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), length));
     let v6 = |address: [u16; 8], length| IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::from(address), length));
     let fixed = [
-        v4(0, 0, 0, 0, 8),                          // this network, RFC 1122
-        v4(127, 0, 0, 0, 8),                        // loopback
-        v4(169, 254, 0, 0, 16),                     // link-local, and the metadata services of clouds
-        v4(224, 0, 0, 0, 4),                        // multicast
-        v4(240, 0, 0, 0, 4),                        // reserved, and broadcast
-        v6([0; 8], 127),                            // unspecified and loopback
-        v6([0, 0, 0, 0, 0, 0xffff, 0, 0], 96),      // IPv4-mapped
-        v6([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10),      // link-local
+        v4(0, 0, 0, 0, 8),                              // this network, RFC 1122
+        v4(127, 0, 0, 0, 8),                            // loopback
+        v4(169, 254, 0, 0, 16),                         // link-local, and the metadata services of clouds
+        v4(224, 0, 0, 0, 4),                            // multicast
+        v4(240, 0, 0, 0, 4),                            // reserved, and broadcast
+        v6([0; 8], 127),                                // unspecified and loopback
+        v6([0, 0, 0, 0, 0, 0xffff, 0, 0], 96),          // IPv4-mapped
+        v6([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10),          // link-local
         v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254], 128), // the metadata service of AWS
-        v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8),       // multicast
+        v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8),           // multicast
     ];
     fixed
         .into_iter()

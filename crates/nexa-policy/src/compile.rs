@@ -91,11 +91,11 @@ impl<'a> Compiler<'a> {
     fn peer(&mut self, peer: &Peer) -> CompiledPeer {
         let groups = peer.groups.iter().map(|group| Subject::Group(*group));
         let shared_rules = self.rules_of(groups.chain([Subject::Everyone]));
-        let own_rules: BTreeSet<usize> =
-            self.rules_of([Subject::User(peer.user), Subject::Device(peer.device)].into_iter())
-                .difference(&shared_rules)
-                .copied()
-                .collect();
+        let own_rules: BTreeSet<usize> = self
+            .rules_of([Subject::User(peer.user), Subject::Device(peer.device)].into_iter())
+            .difference(&shared_rules)
+            .copied()
+            .collect();
         let shared = match self.shared.get(&shared_rules) {
             Some(set) => *set,
             None => {
@@ -155,7 +155,11 @@ struct Word {
     excluded: bool,
 }
 
-fn said<'a>(model: &Model, rules: impl Iterator<Item = &'a Rule>, with_implicit: bool) -> BTreeMap<Cidr, Word> {
+fn said<'a>(
+    model: &Model,
+    rules: impl Iterator<Item = &'a Rule>,
+    with_implicit: bool,
+) -> BTreeMap<Cidr, Word> {
     let mut said: BTreeMap<Cidr, Word> = BTreeMap::new();
     for rule in rules {
         for resource in rule.what.iter().filter_map(|id| model.resources.get(id)) {

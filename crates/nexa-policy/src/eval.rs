@@ -59,7 +59,11 @@ pub fn eval(model: &Model, peer: &Peer, probe: &Probe) -> Decision {
     if let Some(rule) = matching(Effect::Deny) {
         return Decision::Deny(rule);
     }
-    if model.implicit.iter().any(|grant| grant.cidr.contains(probe.destination) && grant.traffic.includes(probe)) {
+    if model
+        .implicit
+        .iter()
+        .any(|grant| grant.cidr.contains(probe.destination) && grant.traffic.includes(probe))
+    {
         return Decision::Allow(IMPLICIT);
     }
     matching(Effect::Allow).map_or(Decision::NoRule, Decision::Allow)

@@ -90,7 +90,10 @@ mod tests {
     #[test]
     fn host_bits_are_refused_with_what_was_meant() {
         let error = "10.20.1.9/16".parse::<Cidr>().unwrap_err();
-        assert_eq!(error.to_string(), "`10.20.1.9/16` has bits set beyond its length; did you mean 10.20.0.0/16?");
+        assert_eq!(
+            error.to_string(),
+            "`10.20.1.9/16` has bits set beyond its length; did you mean 10.20.0.0/16?"
+        );
     }
 
     #[test]
@@ -110,6 +113,9 @@ mod tests {
     fn families_never_cover_each_other() {
         assert!(!cidr("::/0").covers(cidr("10.0.0.0/8")));
         assert!(!cidr("0.0.0.0/0").contains("::ffff:10.0.0.1".parse().unwrap()));
-        assert!(cidr("10.0.0.0/8").overlaps(cidr("10.1.0.0/16")) && cidr("10.1.0.0/16").overlaps(cidr("10.0.0.0/8")));
+        assert!(
+            cidr("10.0.0.0/8").overlaps(cidr("10.1.0.0/16"))
+                && cidr("10.1.0.0/16").overlaps(cidr("10.0.0.0/8"))
+        );
     }
 }

@@ -73,7 +73,8 @@ mod tests {
     #[test]
     fn anything_but_canonical_base64_of_32_bytes_is_refused() {
         let last_bits_set = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dh=";
-        for bad in ["", "short", &TEXT[..43], &format!("{TEXT}="), &format!(" {TEXT}"), "AAAA", last_bits_set] {
+        for bad in ["", "short", &TEXT[..43], &format!("{TEXT}="), &format!(" {TEXT}"), "AAAA", last_bits_set]
+        {
             assert_eq!(bad.parse::<PublicKey>(), Err(KeyError::NotBase64), "{bad:?}");
         }
     }

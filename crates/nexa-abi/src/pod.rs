@@ -1,0 +1,15 @@
+//! Leave for user space to hand the map types to the kernel as they are.
+
+use crate::layout::{
+    DestKey, FlowKey, FlowValue, PeerCounters, PeerKey, PeerValue, PortsKey, PortsValue, Profile, State,
+};
+
+macro_rules! pod {
+    ($($type:ty),* $(,)?) => {
+        // SAFETY: plain integers and byte arrays without padding (their sizes are asserted beside them), valid for
+        // every bit pattern.
+        $(unsafe impl aya::Pod for $type {})*
+    };
+}
+
+pod!(DestKey, FlowKey, FlowValue, PeerCounters, PeerKey, PeerValue, PortsKey, PortsValue, Profile, State);

@@ -1,0 +1,135 @@
+//! The maps, as the engine asks them and as counters are kept.
+
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::lpm_trie::Key;
+use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray};
+use nexa_abi::engine::Tables;
+use nexa_abi::layout::{
+    DROP_COUNTERS, DestKey, Direction, FlowKey, FlowValue, MAX_PEERS, PeerCounters, PeerKey, PeerValue, PortsKey,
+    PortsValue, Profile, State, drop_index,
+};
+use nexa_abi::reason::Reason;
+
+/// Both generations of a swap, each with as many prefixes as one policy may have.
+const MAX_PREFIXES: u32 = 2 << 20;
+
+/// Mapped into the daemon's memory, which swaps generations by one store.
+#[map]
+static STATE: Array<State> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+/// Two addresses a peer, and room for those of the next generation.
+#[map]
+static PEERS: HashMap<PeerKey, PeerValue> = HashMap::with_max_entries(4 * MAX_PEERS, 0);
+#[map]
+static PROFILES: Array<Profile> = Array::with_max_entries(2 * MAX_PEERS, 0);
+#[map]
+static DEST: LpmTrie<DestKey, u32> = LpmTrie::with_max_entries(MAX_PREFIXES, BPF_F_NO_PREALLOC);
+#[map]
+static PORTS: LpmTrie<PortsKey, PortsValue> = LpmTrie::with_max_entries(MAX_PREFIXES, BPF_F_NO_PREALLOC);
+/// One list for all CPUs: per-CPU lists lose replies that arrive on another core. The loader sets the size.
+#[map]
+static FLOWS: LruHashMap<FlowKey, FlowValue> = LruHashMap::with_max_entries(1 << 18, 0);
+#[map]
+static PEER_COUNTERS: PerCpuArray<PeerCounters> = PerCpuArray::with_max_entries(MAX_PEERS, 0);
+#[map]
+static DROPS: PerCpuArray<u64> = PerCpuArray::with_max_entries(DROP_COUNTERS, 0);
+
+/// The maps above, as the engine asks them.
+pub struct Maps;
+
+impl Tables for Maps {
+    fn state(&self) -> State {
+        match STATE.get_ptr(0) {
+            // SAFETY: the map hands out a valid pointer. Volatile: the daemon may store at any time, and a packet
+            // must see one generation.
+            Some(state) => unsafe { core::ptr::read_volatile(state) },
+            None => State::default(),
+        }
+    }
+
+    fn peer(&self, key: &PeerKey) -> Option<u32> {
+        // SAFETY: elements are recycled, so the value may change under us; the profile repeats the index.
+        unsafe { PEERS.get(key) }.map(|value| value.peer)
+    }
+
+    fn profile(&self, bank: u32, peer: u32) -> Option<Profile> {
+        PROFILES.get(bank * MAX_PEERS + peer).copied()
+    }
+
+    fn class(&self, key: &DestKey) -> Option<u32> {
+        DEST.get(Key::new(DestKey::BITS, *key)).copied()
+    }
+
+    fn ports(&self, key: &PortsKey) -> Option<PortsValue> {
+        PORTS.get(Key::new(PortsKey::BITS, *key)).copied()
+    }
+
+    fn flow<R>(&self, key: &FlowKey, look: impl FnOnce(&mut FlowValue) -> R) -> Option<R> {
+        let value = FLOWS.get_ptr_mut(key)?;
+        // SAFETY: a valid element of the map. Another CPU may write the same fields; each is one aligned word, and
+        // either's value is right.
+        Some(look(unsafe { &mut *value }))
+    }
+
+    fn insert_flow(&self, key: &FlowKey, value: &FlowValue) {
+        // A full map evicts; should it fail all the same, the peer's next packet tries again.
+        let _ = FLOWS.insert(key, value, 0);
+    }
+
+    fn remove_flow(&self, key: &FlowKey) {
+        let _ = FLOWS.remove(key);
+    }
+}
+
+/// A packet to be counted.
+pub struct Count {
+    /// Which way it goes.
+    pub direction: Direction,
+    /// Segments.
+    pub packets: u64,
+    /// Bytes of all segments.
+    pub bytes: u64,
+}
+
+impl Count {
+    /// Counts a packet that goes on.
+    pub fn passed(&self, peer: u32) {
+        with_counters(peer, |counters| match self.direction {
+            Direction::Ingress => self.received(counters),
+            Direction::Egress => {
+                counters.sent_packets += self.packets;
+                counters.sent_bytes += self.bytes;
+            }
+        });
+    }
+
+    /// Counts a packet that ends here.
+    pub fn dropped(&self, peer: u32, reason: Reason) {
+        if let Some(drops) = DROPS.get_ptr_mut(drop_index(reason, self.direction)) {
+            // SAFETY: a valid element, and this CPU's own.
+            unsafe { *drops += self.packets }
+        }
+        with_counters(peer, |counters| {
+            if matches!(self.direction, Direction::Ingress) {
+                self.received(counters);
+            }
+            // The compiler knows that the type is in bounds and drops the check; the verifier wants to see it.
+            if let Some(drops) = counters.drops.get_mut(core::hint::black_box(reason as usize)) {
+                *drops += self.packets;
+            }
+        });
+    }
+
+    fn received(&self, counters: &mut PeerCounters) {
+        counters.received_packets += self.packets;
+        counters.received_bytes += self.bytes;
+    }
+}
+
+/// Of nobody there are no counters: the index is beyond the map.
+fn with_counters(peer: u32, count: impl FnOnce(&mut PeerCounters)) {
+    if let Some(counters) = PEER_COUNTERS.get_ptr_mut(peer) {
+        // SAFETY: a valid element, and this CPU's own.
+        count(unsafe { &mut *counters });
+    }
+}

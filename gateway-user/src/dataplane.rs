@@ -1,0 +1,217 @@
+//! The BPF side of wg0: programs loaded and attached, policy installed, counters read.
+//!
+//! Maps and links are pinned, so the programs go on deciding while no daemon runs, by the policy installed last and
+//! until its lease ends. A daemon that starts adopts them; it never detaches.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use aya::programs::SchedClassifier;
+use aya::{Ebpf, EbpfLoader};
+use chrono::{DateTime, Utc};
+use nexa_abi::layout::{Direction, map};
+use nexa_abi::reason::Reason;
+use nexa_gateway_core::install::Moment;
+use nexa_gateway_core::{Installer, Lowered, Plan};
+use nexa_types::{DeviceId, Generation};
+
+mod links;
+mod maps;
+mod state;
+
+use self::maps::Maps;
+
+/// The programs, by the names that the object gives them.
+pub const INGRESS: &str = "nexa_ingress";
+/// See [`INGRESS`].
+pub const EGRESS: &str = "nexa_egress";
+
+/// The object, built by `cargo xtask ebpf` and aligned as the ELF reader wants it.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("NEXA_EBPF_OBJECT"));
+
+/// How the programs are loaded.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Folder on a bpffs where maps and links are pinned; made if absent. None pins nothing: everything ends with
+    /// the value, as tests want it.
+    pub pin_dir: Option<PathBuf>,
+    /// Most flows that are remembered; each takes about 150 bytes of kernel memory.
+    pub max_flows: u32,
+    /// Bytes in front of the IP header: 0 on wg0.
+    pub l2_len: u32,
+}
+
+/// Programs, maps, and what is in them.
+pub struct Dataplane {
+    ebpf: Ebpf,
+    maps: Maps,
+    pin_dir: Option<PathBuf>,
+    /// None until the first policy, and after a failed swap: the maps are then read before the next one.
+    installer: Option<Installer>,
+}
+
+/// Counters of everything at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Counters {
+    /// The generation in force; 0 before the first policy.
+    pub generation: Generation,
+    /// One entry per device of the policy.
+    pub peers: Vec<PeerCounters>,
+    /// Packets dropped on wg0, whosever they were.
+    pub drops: Vec<Drops>,
+}
+
+/// Counters of a device. Packets are counted as the segments that they are on the wire.
+#[derive(Clone, Debug)]
+pub struct PeerCounters {
+    /// The device.
+    pub device: DeviceId,
+    /// From the device, dropped ones too.
+    pub received_packets: u64,
+    /// From the device, dropped ones too; bytes of IP.
+    pub received_bytes: u64,
+    /// Admitted to the device.
+    pub sent_packets: u64,
+    /// Admitted to the device; bytes of IP.
+    pub sent_bytes: u64,
+    /// Dropped from or to the device, by reason.
+    pub drops: Vec<(&'static str, u64)>,
+}
+
+/// Packets dropped for a reason in a direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drops {
+    /// Why.
+    pub reason: &'static str,
+    /// `ingress` is from a device, `egress` to one.
+    pub direction: &'static str,
+    /// How many.
+    pub packets: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { pin_dir: None, max_flows: 1 << 18, l2_len: 0 }
+    }
+}
+
+impl Dataplane {
+    /// Loads the programs over the pinned maps, if there are any. Nothing is attached and nothing is changed.
+    ///
+    /// # Errors
+    /// When the kernel refuses, with the verifier's or the system's words.
+    pub fn open(options: &Options) -> anyhow::Result<Self> {
+        let mut loader = EbpfLoader::new();
+        loader.map_max_entries(map::FLOWS, options.max_flows);
+        loader.override_global("L2_LEN", &options.l2_len, true);
+        if let Some(dir) = &options.pin_dir {
+            std::fs::create_dir_all(dir)
+                .with_context(|| format!("cannot make {}; is a bpffs mounted there?", dir.display()))?;
+            for name in maps::PINNED {
+                loader.map_pin_path(name, dir.join(name));
+            }
+        }
+        let mut ebpf = loader.load(OBJECT).context("the kernel refused the BPF maps")?;
+        for name in [INGRESS, EGRESS] {
+            classifier(&mut ebpf, name)?.load().with_context(|| format!("the kernel refused program {name}"))?;
+        }
+        let maps = Maps::take(&mut ebpf)?;
+        Ok(Self { ebpf, maps, pin_dir: options.pin_dir.clone(), installer: None })
+    }
+
+    /// Attaches both programs to `interface`, in front of all others. Programs that an earlier daemon attached there
+    /// are replaced without a moment in which none is. To be called before the interface is brought up.
+    ///
+    /// # Errors
+    /// When the interface is missing, or the kernel older than 6.6.
+    pub fn attach(&mut self, interface: &str) -> anyhow::Result<()> {
+        for (name, direction) in [(INGRESS, Direction::Ingress), (EGRESS, Direction::Egress)] {
+            let pin = self.pin_dir.as_deref().map(|dir| dir.join(name));
+            links::attach(classifier(&mut self.ebpf, name)?, interface, direction, pin.as_deref())
+                .with_context(|| format!("cannot attach {name} to {interface}"))?;
+        }
+        Ok(())
+    }
+
+    /// Puts a policy in force, whole, until `lease_until`. Before it returns every packet sees it, and none of the
+    /// policy before.
+    ///
+    /// # Errors
+    /// When a map is full or the kernel refuses. The policy before then stays in force.
+    pub fn apply(&mut self, policy: &Lowered, lease_until: DateTime<Utc>) -> anyhow::Result<Generation> {
+        let moment = Moment { boot_ns: state::boot_clock_ns()?, wall: Utc::now(), lease_until };
+        let (installer, plan) = match self.installer.take() {
+            Some(mut installer) => {
+                let plan = installer.plan(policy, moment);
+                (installer, plan)
+            }
+            None => Installer::adopt(&self.maps.find()?, policy, moment),
+        };
+        let generation = Generation(plan.state.generation());
+        self.carry_out(&plan).with_context(|| format!("generation {generation} cannot be installed"))?;
+        self.installer = Some(installer);
+        Ok(generation)
+    }
+
+    /// Reads all counters.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn counters(&self) -> anyhow::Result<Counters> {
+        let names: HashMap<u32, DeviceId> = self.installer.iter().flat_map(Installer::devices).collect();
+        let mut peers = Vec::with_capacity(names.len());
+        for (index, device) in names {
+            let counted = self.maps.peer_counters(index)?;
+            peers.push(PeerCounters {
+                device,
+                received_packets: counted.received_packets,
+                received_bytes: counted.received_bytes,
+                sent_packets: counted.sent_packets,
+                sent_bytes: counted.sent_bytes,
+                drops: Reason::ALL
+                    .iter()
+                    .map(|reason| (reason.as_str(), counted.drops[*reason as usize]))
+                    .filter(|(_, packets)| *packets > 0)
+                    .collect(),
+            });
+        }
+        peers.sort_by_key(|peer| peer.device);
+        Ok(Counters { generation: Generation(self.maps.state().generation()), peers, drops: self.maps.drops()? })
+    }
+
+    /// A program, for runs on packets that never were on a wire.
+    ///
+    /// # Errors
+    /// When there is none of this name.
+    pub fn program(&self, name: &str) -> anyhow::Result<&SchedClassifier> {
+        let program = self.ebpf.program(name).with_context(|| format!("the object has no program {name}"))?;
+        Ok(program.try_into()?)
+    }
+
+    /// Forgets all flows, so that each packet is decided anew.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn forget_flows(&mut self) -> anyhow::Result<()> {
+        self.maps.forget_flows()
+    }
+
+    /// Writes before the flip, the flip, and the deletions once no program can still be reading.
+    fn carry_out(&mut self, plan: &Plan) -> anyhow::Result<()> {
+        self.maps.prepare(plan)?;
+        self.maps.flip(plan.state);
+        state::wait_for_programs();
+        self.maps.clean_up(plan)
+    }
+}
+
+fn classifier<'a>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut SchedClassifier> {
+    let program = ebpf.program_mut(name).with_context(|| format!("the object has no program {name}"))?;
+    Ok(program.try_into()?)
+}
+
+/// Whether an earlier daemon has left its links in `pin_dir`.
+pub fn is_pinned(pin_dir: &Path) -> bool {
+    [INGRESS, EGRESS].iter().all(|name| pin_dir.join(name).exists())
+}

@@ -1,0 +1,165 @@
+//! The maps from user space. This process is the only writer of each, but for flows and counters.
+
+use anyhow::Context as _;
+use aya::Ebpf;
+use aya::maps::lpm_trie::{Key, LpmTrie};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
+use nexa_abi::layout::{
+    DestKey, Direction, FlowKey, FlowValue, PeerCounters, PeerKey, PeerValue, PortsKey, PortsValue, Profile, State,
+    drop_index, map,
+};
+use nexa_abi::reason::Reason;
+use nexa_gateway_core::Plan;
+use nexa_gateway_core::install::Found;
+
+use super::Drops;
+use super::state::StateWord;
+
+/// Maps that outlive the daemon: all of them.
+pub const PINNED: [&str; 8] = [
+    map::STATE,
+    map::PEERS,
+    map::PROFILES,
+    map::DEST,
+    map::PORTS,
+    map::FLOWS,
+    map::PEER_COUNTERS,
+    map::DROPS,
+];
+
+/// Every map, typed.
+pub struct Maps {
+    state: StateWord,
+    peers: HashMap<MapData, PeerKey, PeerValue>,
+    profiles: Array<MapData, Profile>,
+    dest: LpmTrie<MapData, DestKey, u32>,
+    ports: LpmTrie<MapData, PortsKey, PortsValue>,
+    flows: HashMap<MapData, FlowKey, FlowValue>,
+    peer_counters: PerCpuArray<MapData, PeerCounters>,
+    drops: PerCpuArray<MapData, u64>,
+}
+
+impl Maps {
+    /// Takes the maps out of a loaded object.
+    pub fn take(ebpf: &mut Ebpf) -> anyhow::Result<Self> {
+        let mut take = |name| ebpf.take_map(name).with_context(|| format!("the object has no map {name}"));
+        let state = match take(map::STATE)? {
+            Map::Array(data) => StateWord::map(&data)?,
+            other => anyhow::bail!("STATE is no array but {other:?}"),
+        };
+        Ok(Self {
+            state,
+            peers: take(map::PEERS)?.try_into()?,
+            profiles: take(map::PROFILES)?.try_into()?,
+            dest: take(map::DEST)?.try_into()?,
+            ports: take(map::PORTS)?.try_into()?,
+            flows: take(map::FLOWS)?.try_into()?,
+            peer_counters: take(map::PEER_COUNTERS)?.try_into()?,
+            drops: take(map::DROPS)?.try_into()?,
+        })
+    }
+
+    /// What an earlier daemon left.
+    pub fn find(&self) -> anyhow::Result<Found> {
+        Ok(Found {
+            state: self.state(),
+            peers: self.peers.iter().collect::<Result<_, _>>().context("cannot read PEERS")?,
+            dest: keys(self.dest.keys()).context("cannot read DEST")?,
+            ports: keys(self.ports.keys()).context("cannot read PORTS")?,
+        })
+    }
+
+    /// The generation in force.
+    pub fn state(&self) -> State {
+        self.state.load()
+    }
+
+    /// All that a generation refers to. Nothing of it is in force yet.
+    pub fn prepare(&mut self, plan: &Plan) -> anyhow::Result<()> {
+        for (bits, key, value) in &plan.insert_ports {
+            self.ports.insert(&Key::new(*bits, *key), value, 0).context("cannot write PORTS")?;
+        }
+        for (bits, key, class) in &plan.insert_dest {
+            self.dest.insert(&Key::new(*bits, *key), class, 0).context("cannot write DEST")?;
+        }
+        for index in &plan.reset_counters {
+            let zeros = PerCpuValues::try_from(vec![PeerCounters::default(); aya::util::nr_cpus().map_err(|(_, error)| error)?])?;
+            self.peer_counters.set(*index, zeros, 0).context("cannot reset PEER_COUNTERS")?;
+        }
+        for (position, profile) in &plan.profiles {
+            self.profiles.set(*position, profile, 0).context("cannot write PROFILES")?;
+        }
+        for (key, value) in &plan.insert_peers {
+            self.peers.insert(key, value, 0).context("cannot write PEERS")?;
+        }
+        Ok(())
+    }
+
+    /// Puts a generation in force.
+    pub fn flip(&self, state: State) {
+        self.state.store(state);
+    }
+
+    /// Deletes what only the generation before referred to.
+    pub fn clean_up(&mut self, plan: &Plan) -> anyhow::Result<()> {
+        for key in &plan.delete_peers {
+            gone(self.peers.remove(key)).context("cannot delete from PEERS")?;
+        }
+        for (bits, key) in &plan.delete_dest {
+            gone(self.dest.remove(&Key::new(*bits, *key))).context("cannot delete from DEST")?;
+        }
+        for (bits, key) in &plan.delete_ports {
+            gone(self.ports.remove(&Key::new(*bits, *key))).context("cannot delete from PORTS")?;
+        }
+        Ok(())
+    }
+
+    /// A peer's counters, of all CPUs together.
+    pub fn peer_counters(&self, index: u32) -> anyhow::Result<PeerCounters> {
+        let mut sum = PeerCounters::default();
+        for counted in self.peer_counters.get(&index, 0).context("cannot read PEER_COUNTERS")?.iter() {
+            sum.received_packets += counted.received_packets;
+            sum.received_bytes += counted.received_bytes;
+            sum.sent_packets += counted.sent_packets;
+            sum.sent_bytes += counted.sent_bytes;
+            for (sum, counted) in sum.drops.iter_mut().zip(counted.drops) {
+                *sum += counted;
+            }
+        }
+        Ok(sum)
+    }
+
+    /// Drops by reason and direction, of all CPUs together.
+    pub fn drops(&self) -> anyhow::Result<Vec<Drops>> {
+        let mut drops = Vec::new();
+        for reason in Reason::ALL {
+            for (direction, name) in [(Direction::Ingress, "ingress"), (Direction::Egress, "egress")] {
+                let counted = self.drops.get(&drop_index(*reason, direction), 0).context("cannot read DROPS")?;
+                drops.push(Drops { reason: reason.as_str(), direction: name, packets: counted.iter().sum() });
+            }
+        }
+        Ok(drops)
+    }
+
+    /// Deletes every flow.
+    pub fn forget_flows(&mut self) -> anyhow::Result<()> {
+        let keys = self.flows.keys().collect::<Result<Vec<_>, _>>().context("cannot read FLOWS")?;
+        for key in keys {
+            gone(self.flows.remove(&key)).context("cannot delete from FLOWS")?;
+        }
+        Ok(())
+    }
+}
+
+fn keys<K: aya::Pod>(keys: impl Iterator<Item = Result<Key<K>, MapError>>) -> Result<Vec<(u32, K)>, MapError> {
+    keys.map(|key| key.map(|key| (key.prefix_len(), key.data()))).collect()
+}
+
+/// What is absent is as good as deleted: a deletion may be repeated after a failure.
+fn gone(result: Result<(), MapError>) -> Result<(), MapError> {
+    match result {
+        Err(MapError::KeyNotFound) => Ok(()),
+        Err(MapError::SyscallError(error)) if error.io_error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}

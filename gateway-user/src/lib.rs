@@ -1,0 +1,3 @@
+//! The gateway daemon as a library, so that tests can use its parts.
+
+pub mod dataplane;

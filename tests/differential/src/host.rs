@@ -1,0 +1,128 @@
+//! The maps on the host: the same plans fill them, the same engine asks them.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+
+use nexa_abi::engine::Tables;
+use nexa_abi::layout::{
+    DestKey, FlowKey, FlowValue, MAX_PEERS, PeerKey, PortsKey, PortsValue, Profile, State,
+};
+use nexa_gateway_core::Plan;
+
+/// Maps made of plain collections; a longest prefix is found by looking at all.
+#[derive(Default)]
+pub struct HostTables {
+    state: Cell<State>,
+    peers: HashMap<PeerKey, u32>,
+    profiles: HashMap<u32, Profile>,
+    dest: HashMap<(u32, [u8; 21]), u32>,
+    ports: HashMap<(u32, [u8; 7]), PortsValue>,
+    flows: RefCell<HashMap<FlowKey, FlowValue>>,
+}
+
+impl HostTables {
+    /// Carries out a plan, in its order.
+    ///
+    /// # Panics
+    /// When the plan deletes what is not there or overwrites what programs may be reading.
+    pub fn carry_out(&mut self, plan: &Plan) {
+        for (bits, key, value) in &plan.insert_ports {
+            assert!(self.ports.insert((*bits, ports_bytes(key)), *value).is_none(), "{key:?} is in use");
+        }
+        for (bits, key, class) in &plan.insert_dest {
+            assert!(self.dest.insert((*bits, dest_bytes(key)), *class).is_none(), "{key:?} is in use");
+        }
+        let live = self.state.get().bank();
+        for (position, profile) in &plan.profiles {
+            assert_ne!(position / MAX_PEERS, live, "profile {position} is live");
+            self.profiles.insert(*position, *profile);
+        }
+        for (key, value) in &plan.insert_peers {
+            self.peers.insert(*key, value.peer);
+        }
+        self.state.set(plan.state);
+        for key in &plan.delete_peers {
+            assert!(self.peers.remove(key).is_some(), "{key:?} is not there");
+        }
+        for (bits, key) in &plan.delete_dest {
+            assert!(self.dest.remove(&(*bits, dest_bytes(key))).is_some(), "{key:?} is not there");
+        }
+        for (bits, key) in &plan.delete_ports {
+            assert!(self.ports.remove(&(*bits, ports_bytes(key))).is_some(), "{key:?} is not there");
+        }
+    }
+
+    /// Entries of PEERS, DEST and PORTS: what must not grow over generations.
+    pub fn len(&self) -> [usize; 3] {
+        [self.peers.len(), self.dest.len(), self.ports.len()]
+    }
+
+    /// Whether nobody is known.
+    pub fn is_empty(&self) -> bool {
+        self.peers.is_empty()
+    }
+}
+
+impl Tables for HostTables {
+    fn state(&self) -> State {
+        self.state.get()
+    }
+
+    fn peer(&self, key: &PeerKey) -> Option<u32> {
+        self.peers.get(key).copied()
+    }
+
+    fn profile(&self, bank: u32, peer: u32) -> Option<Profile> {
+        // An array: a position that was never written is zero.
+        Some(self.profiles.get(&(bank * MAX_PEERS + peer)).copied().unwrap_or_default())
+    }
+
+    fn class(&self, key: &DestKey) -> Option<u32> {
+        longest(&self.dest, &dest_bytes(key)).copied()
+    }
+
+    fn ports(&self, key: &PortsKey) -> Option<PortsValue> {
+        longest(&self.ports, &ports_bytes(key)).copied()
+    }
+
+    fn flow<R>(&self, key: &FlowKey, look: impl FnOnce(&mut FlowValue) -> R) -> Option<R> {
+        self.flows.borrow_mut().get_mut(key).map(look)
+    }
+
+    fn insert_flow(&self, key: &FlowKey, value: &FlowValue) {
+        self.flows.borrow_mut().insert(*key, *value);
+    }
+
+    fn remove_flow(&self, key: &FlowKey) {
+        self.flows.borrow_mut().remove(key);
+    }
+}
+
+fn longest<'a, const N: usize, V>(trie: &'a HashMap<(u32, [u8; N]), V>, key: &[u8; N]) -> Option<&'a V> {
+    trie.iter()
+        .filter(|((bits, prefix), _)| same_bits(prefix, key, *bits))
+        .max_by_key(|((bits, _), _)| *bits)
+        .map(|(_, value)| value)
+}
+
+fn same_bits(one: &[u8], other: &[u8], bits: u32) -> bool {
+    one.iter().zip(other).enumerate().all(|(index, (one, other))| {
+        let wanted = bits.saturating_sub(u32::try_from(index).expect("short") * 8).min(8);
+        let mask = !(0xff_u32 >> wanted) as u8;
+        one & mask == other & mask
+    })
+}
+
+fn dest_bytes(key: &DestKey) -> [u8; 21] {
+    let mut bytes = [0; 21];
+    bytes[..4].copy_from_slice(&key.set);
+    bytes[4] = key.family;
+    bytes[5..].copy_from_slice(&key.address);
+    bytes
+}
+
+fn ports_bytes(key: &PortsKey) -> [u8; 7] {
+    let [a, b, c, d] = key.class;
+    let [first, second] = key.port;
+    [a, b, c, d, key.protocol, first, second]
+}

@@ -1,0 +1,25 @@
+//! One policy, three answers: `nexa_policy::eval`, the engine on the host, and the programs in the kernel.
+//!
+//! - [`policy`]: random snapshots in a small world, so that prefixes nest and rules collide;
+//! - [`packets`]: random packets together with what a reader of the RFCs would say they are, which is not asked of
+//!   the parser under test;
+//! - [`host`]: the maps on the host, filled by the same plans as the kernel's;
+//! - [`oracle`]: what must happen to a packet.
+//!
+//! Everything random comes from a seed that a failing test prints.
+
+pub mod host;
+pub mod oracle;
+pub mod packets;
+pub mod policy;
+
+/// The seed of a run: `NEXA_SEED` where it is set, to repeat a failure; otherwise a new one.
+///
+/// # Panics
+/// When the variable is no number.
+pub fn seed() -> u64 {
+    match std::env::var("NEXA_SEED") {
+        Ok(text) => text.parse().expect("NEXA_SEED is a number, as a failing test prints it"),
+        Err(_) => fastrand::u64(..),
+    }
+}

@@ -1,0 +1,235 @@
+//! Random packets, together with what they are.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use fastrand::Rng;
+
+use crate::policy;
+
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+
+/// What a packet is, said by who made it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packet {
+    /// From its IP header on.
+    pub bytes: Vec<u8>,
+    /// Sender.
+    pub source: IpAddr,
+    /// Receiver.
+    pub destination: IpAddr,
+    /// What must be made of it.
+    pub nature: Nature,
+}
+
+/// What must be made of a packet, policy aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nature {
+    /// It may begin a conversation.
+    Asks {
+        /// IANA protocol number.
+        protocol: u8,
+        /// Destination port; of ICMP, type and code.
+        port: u16,
+    },
+    /// It only ever belongs to a conversation that another began.
+    Answers,
+    /// Its headers end too early or contradict themselves.
+    Broken,
+    /// It is a fragment.
+    Fragment,
+    /// It has extension headers that nobody follows.
+    Diverts,
+}
+
+/// A packet as a peer might send it: mostly sane, from a known address or not.
+pub fn from_peer(rng: &mut Rng) -> Packet {
+    let v6 = rng.bool();
+    let host = if rng.u8(0..8) == 0 { rng.u8(..) } else { 2 + rng.u8(0..policy::MAX_PEERS) };
+    let source: IpAddr = if v6 {
+        Ipv6Addr::new(0xfd6e, 0x7861, 0, 0, 0, 0, 0, u16::from(host)).into()
+    } else {
+        Ipv4Addr::new(100, 96, 0, host).into()
+    };
+    let destination = policy::destination(rng, v6);
+    packet(rng, source, destination)
+}
+
+/// A random packet between two addresses of one family.
+///
+/// # Panics
+/// When the families differ.
+pub fn packet(rng: &mut Rng, source: IpAddr, destination: IpAddr) -> Packet {
+    let (transport, protocol, nature) = transport(rng, source.is_ipv6());
+    let (mut bytes, nature) = match (source, destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            v4(rng, source, destination, protocol, transport, nature)
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            v6(rng, source, destination, protocol, transport, nature)
+        }
+        _ => panic!("{source} and {destination} are of different families"),
+    };
+    // Payload, so that nothing hinges on the packet ending with its headers.
+    if nature != Nature::Broken {
+        bytes.extend((0..rng.u8(0..64)).map(|_| rng.u8(..)));
+    }
+    Packet { bytes, source, destination, nature }
+}
+
+fn transport(rng: &mut Rng, v6: bool) -> (Vec<u8>, u8, Nature) {
+    let port = policy::port(rng);
+    let (icmp, echo_request, echo_reply) = if v6 { (58, 128, 129) } else { (1, 8, 0) };
+    match rng.u8(0..16) {
+        0 => (icmp_header(echo_reply, 0, rng), icmp, Nature::Answers),
+        1 => {
+            // An error about a packet that never was: the quoted addresses are nobody's.
+            let kind = if v6 { 1 + rng.u8(0..4) } else { [3, 11, 12][rng.usize(0..3)] };
+            let mut header = icmp_header(kind, 0, rng);
+            header.extend(quoted(rng, v6));
+            (header, icmp, Nature::Answers)
+        }
+        2..5 => {
+            let asks = Nature::Asks { protocol: icmp, port: u16::from(echo_request) << 8 };
+            (icmp_header(echo_request, 0, rng), icmp, asks)
+        }
+        5 => (vec![0; 8], 132, Nature::Asks { protocol: 132, port: 0 }),
+        // ICMP of the other version.
+        6 => (icmp_header(8, 0, rng), if v6 { 1 } else { 58 }, Nature::Broken),
+        7..12 => {
+            let mut header = vec![0; 20];
+            header[0..2].copy_from_slice(&rng.u16(1024..1040).to_be_bytes());
+            header[2..4].copy_from_slice(&port.to_be_bytes());
+            header[12] = 5 << 4;
+            header[13] = [0x02, 0x10, 0x18, 0x11, 0x04][rng.usize(0..5)];
+            (header, TCP, Nature::Asks { protocol: TCP, port })
+        }
+        _ => {
+            let mut header = vec![0; 8];
+            header[0..2].copy_from_slice(&rng.u16(1024..1040).to_be_bytes());
+            header[2..4].copy_from_slice(&port.to_be_bytes());
+            (header, UDP, Nature::Asks { protocol: UDP, port })
+        }
+    }
+}
+
+fn icmp_header(kind: u8, code: u8, rng: &mut Rng) -> Vec<u8> {
+    vec![kind, code, 0, 0, 0, rng.u8(0..4), 0, 1]
+}
+
+/// A whole packet for an ICMP error to quote.
+fn quoted(rng: &mut Rng, v6: bool) -> Vec<u8> {
+    let mut header = if v6 {
+        let mut header = vec![0; 40];
+        header[0] = 0x60;
+        header[6] = UDP;
+        header[8..24].copy_from_slice(&rng.u128(..).to_be_bytes());
+        header[24..40].copy_from_slice(&rng.u128(..).to_be_bytes());
+        header
+    } else {
+        let mut header = vec![0; 20];
+        header[0] = 0x45;
+        header[9] = UDP;
+        header[12..16].copy_from_slice(&Ipv4Addr::new(192, 0, 2, rng.u8(..)).octets());
+        header[16..20].copy_from_slice(&Ipv4Addr::new(192, 0, 2, rng.u8(..)).octets());
+        header
+    };
+    header.extend([0x13, 0x88, 0x01, 0xbb, 0, 8, 0, 0]);
+    header
+}
+
+fn v4(
+    rng: &mut Rng,
+    source: Ipv4Addr,
+    destination: Ipv4Addr,
+    protocol: u8,
+    transport: Vec<u8>,
+    nature: Nature,
+) -> (Vec<u8>, Nature) {
+    let options = usize::from(rng.u8(0..11)).saturating_sub(5) * 4;
+    let mut bytes = vec![0; 20 + options];
+    bytes[0] = 0x40 | u8::try_from(5 + options / 4).expect("at most 15");
+    bytes[8] = 64;
+    bytes[9] = protocol;
+    bytes[12..16].copy_from_slice(&source.octets());
+    bytes[16..20].copy_from_slice(&destination.octets());
+    let mut nature = nature;
+    match rng.u8(0..32) {
+        // More fragments to come, or a later one.
+        0 => {
+            bytes[6] = 0x20;
+            nature = Nature::Fragment;
+        }
+        1 => {
+            bytes[7] = rng.u8(1..);
+            nature = Nature::Fragment;
+        }
+        2 => {
+            bytes[0] = 0x40 | rng.u8(0..5);
+            return (bytes, Nature::Broken);
+        }
+        // Don't fragment, as most packets say.
+        3..16 => bytes[6] = 0x40,
+        _ => {}
+    }
+    let header_bytes = bytes.len();
+    bytes.extend(transport);
+    cut(rng, bytes, header_bytes, protocol, nature)
+}
+
+fn v6(
+    rng: &mut Rng,
+    source: Ipv6Addr,
+    destination: Ipv6Addr,
+    protocol: u8,
+    transport: Vec<u8>,
+    nature: Nature,
+) -> (Vec<u8>, Nature) {
+    let mut bytes = vec![0; 40];
+    bytes[0] = 0x60;
+    bytes[7] = 64;
+    bytes[8..24].copy_from_slice(&source.octets());
+    bytes[24..40].copy_from_slice(&destination.octets());
+
+    let mut nature = nature;
+    let mut next_at = 6;
+    let headers = usize::from(rng.u8(0..10)).saturating_sub(7);
+    for _ in 0..headers {
+        let kind = *[0_u8, 60, 60, 43, 44].get(rng.usize(0..5)).expect("in range");
+        bytes[next_at] = kind;
+        next_at = bytes.len();
+        // A fragment header is 8 bytes whatever its length byte says.
+        let units = if kind == 44 { 0 } else { rng.u8(0..3) };
+        bytes.extend(vec![0; (usize::from(units) + 1) * 8]);
+        bytes[next_at + 1] = units;
+        // The first that is not followed decides; what lies behind it is never looked at.
+        if !matches!(nature, Nature::Fragment | Nature::Diverts) {
+            nature = match kind {
+                44 => Nature::Fragment,
+                43 => Nature::Diverts,
+                _ => nature,
+            };
+        }
+    }
+    bytes[next_at] = protocol;
+    let header_bytes = bytes.len();
+    bytes.extend(transport);
+    cut(rng, bytes, header_bytes, protocol, nature)
+}
+
+/// Sometimes cuts a packet inside its transport header.
+fn cut(
+    rng: &mut Rng,
+    mut bytes: Vec<u8>,
+    header_bytes: usize,
+    protocol: u8,
+    nature: Nature,
+) -> (Vec<u8>, Nature) {
+    let has_transport_header = protocol != 132;
+    let seen_first = matches!(nature, Nature::Fragment | Nature::Diverts);
+    if rng.u8(0..24) == 0 && has_transport_header && !seen_first {
+        bytes.truncate(header_bytes + rng.usize(0..8));
+        return (bytes, Nature::Broken);
+    }
+    (bytes, nature)
+}
