@@ -3,11 +3,13 @@
 //! - [`policy`]: random snapshots in a small world, so that prefixes nest and rules collide;
 //! - [`packets`]: random packets together with what a reader of the RFCs would say they are, which is not asked of
 //!   the parser under test;
+//! - [`craft`]: packets made by hand;
 //! - [`host`]: the maps on the host, filled by the same plans as the kernel's;
 //! - [`oracle`]: what must happen to a packet.
 //!
 //! Everything random comes from a seed that a failing test prints.
 
+pub mod craft;
 pub mod host;
 pub mod oracle;
 pub mod packets;

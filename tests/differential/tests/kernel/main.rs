@@ -1,0 +1,67 @@
+//! The programs in the kernel, run on packets that never were on a wire (BPF_PROG_TEST_RUN).
+//!
+//! Needs root, or CAP_BPF and CAP_NET_ADMIN; attaches nothing.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use aya::{TestRun as _, TestRunOptions};
+use chrono::{TimeDelta, Utc};
+use nexa_gateway::dataplane::{Counters, Dataplane, Options};
+use nexa_gateway_core::lower;
+use nexa_wire::snapshot::Snapshot;
+
+mod flows;
+mod specification;
+
+/// What the programs answer, as the kernel reports it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    /// TC_ACT_UNSPEC.
+    Pass,
+    /// TC_ACT_SHOT.
+    Drop,
+}
+
+fn open() -> Dataplane {
+    Dataplane::open(&Options { max_flows: 4096, ..Options::default() })
+        .expect("loading programs needs root, or CAP_BPF and CAP_NET_ADMIN")
+}
+
+fn apply(dataplane: &mut Dataplane, snapshot: &Snapshot) {
+    apply_for(dataplane, snapshot, TimeDelta::days(1));
+}
+
+fn apply_for(dataplane: &mut Dataplane, snapshot: &Snapshot, lease: TimeDelta) {
+    dataplane.apply(&lower(snapshot, &[]).unwrap(), Utc::now() + lease).unwrap();
+}
+
+fn run(dataplane: &Dataplane, program: &str, bytes: &[u8]) -> Answer {
+    let options = TestRunOptions { data_in: Some(bytes), ..TestRunOptions::default() };
+    let run = || dataplane.program(program)?.test_run(options).context("BPF_PROG_TEST_RUN failed");
+    match run().unwrap().return_value {
+        u32::MAX => Answer::Pass,
+        2 => Answer::Drop,
+        other => panic!("{program} answered {other}"),
+    }
+}
+
+/// All counters as one flat table, so that a change that nobody expects shows.
+fn flat(counters: &Counters) -> BTreeMap<String, u64> {
+    let mut flat = BTreeMap::new();
+    for drops in &counters.drops {
+        flat.insert(format!("{} {}", drops.direction, drops.reason), drops.packets);
+    }
+    for peer in &counters.peers {
+        let device = peer.device;
+        flat.insert(format!("{device} received packets"), peer.received_packets);
+        flat.insert(format!("{device} received bytes"), peer.received_bytes);
+        flat.insert(format!("{device} sent packets"), peer.sent_packets);
+        flat.insert(format!("{device} sent bytes"), peer.sent_bytes);
+        for (reason, packets) in &peer.drops {
+            flat.insert(format!("{device} drops {reason}"), *packets);
+        }
+    }
+    flat.retain(|_, count| *count > 0);
+    flat
+}
