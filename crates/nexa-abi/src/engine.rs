@@ -71,13 +71,8 @@ pub fn ingress<T: Tables>(tables: &T, packet: &Packet, now_ns: u64) -> Verdict {
             }
         }
         Kind::Reply => Verdict::drop(profile.peer, Reason::NoFlow),
-        Kind::Error => {
-            // The quoted packet went to this peer, so it was an answer of the flow that the peer began.
-            if packet.tuple.destination != packet.source.address {
-                return Verdict::drop(profile.peer, Reason::NoFlow);
-            }
-            follow(tables, &packet.tuple.reversed(), &profile, &turn)
-        }
+        // The quoted packet went to this peer, so it was an answer of the flow that the peer began.
+        Kind::Error => follow(tables, &packet.tuple.reversed(), &profile, &turn),
     }
 }
 
@@ -92,10 +87,6 @@ pub fn egress<T: Tables>(tables: &T, packet: &Packet, now_ns: u64) -> Verdict {
         // The quoted packet came from this peer: its tuple is the flow's.
         Kind::Error => packet.tuple,
     };
-    // For an error the quoted sender must be the peer that the error goes to; for the rest this holds anyway.
-    if begun.source != packet.destination.address {
-        return Verdict::drop(profile.peer, Reason::NoFlow);
-    }
     let turn = Turn { kind: packet.kind, speaker: Speaker::Responder, now_ns };
     follow(tables, &begun, &profile, &turn)
 }
