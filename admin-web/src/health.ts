@@ -30,6 +30,9 @@ export async function probe(
   try {
     const alive = await ask(request, ALIVE);
     const roundTripMs = Math.max(1, Math.round(now() - started));
+    if (isGatewayError(alive)) {
+      return { kind: 'unreachable', cause: alive.status === 504 ? 'timeout' : 'refused' };
+    }
     if (isForeign(alive)) return { kind: 'foreign', status: alive.status };
     if (!alive.ok) return unready(alive);
     const ready = await ask(request, READY);
@@ -42,6 +45,11 @@ export async function probe(
 
 function ask(request: typeof fetch, path: string) {
   return request(path, { cache: 'no-store', signal: AbortSignal.timeout(PROBE_TIMEOUT_MS) });
+}
+
+// What a reverse proxy says of a control API that it cannot reach; the control API itself never answers so.
+function isGatewayError(response: Response) {
+  return response.status === 502 || response.status === 504;
 }
 
 // Servers of single-page apps answer every path with their page, and proxies with a page of their own.

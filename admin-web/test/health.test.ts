@@ -46,6 +46,13 @@ describe('probe', () => {
     });
   });
 
+  test('takes a proxy that cannot reach the control API for no answer', async () => {
+    const page = (status: number) => () =>
+      new Response('<h1>Bad gateway</h1>', { status, headers: { 'content-type': 'text/html' } });
+    expect(await probe(serving(page(502)))).toEqual({ kind: 'unreachable', cause: 'refused' });
+    expect(await probe(serving(page(504)))).toEqual({ kind: 'unreachable', cause: 'timeout' });
+  });
+
   test('tells a refused connection from an answer that never came', async () => {
     const refused = new TypeError('fetch failed');
     const timeout = new DOMException('timed out', 'TimeoutError');

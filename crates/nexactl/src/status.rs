@@ -10,7 +10,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Arguments of `nexactl status`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Where the control API is, such as https://vpn.example.org
+    /// Where the control API is, such as `https://vpn.example.org`
     #[arg(long, env = "NEXA_SERVER", value_name = "URL")]
     server: String,
 }
