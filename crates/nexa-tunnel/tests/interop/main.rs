@@ -1,0 +1,8 @@
+//! Our engine and Debian's wireguard-go understand each other, in namespaces that each test makes for itself.
+#![expect(clippy::unwrap_used, reason = "helpers of tests: a failure is to end the test where it happens")]
+
+mod go;
+mod net;
+mod ns;
+mod transfer;
+mod world;
