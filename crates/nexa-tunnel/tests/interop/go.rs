@@ -1,4 +1,5 @@
 use std::io::Write;
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -69,6 +70,17 @@ impl GoPeer {
 
     fn set_private_key(&self, private: &str) {
         self.wg_set_secret("private-key /dev/stdin", private);
+    }
+
+    /// Makes `gateway` at `endpoint` the peer, as one that was never met before.
+    pub fn join(&self, gateway: PublicKey, endpoint: SocketAddr) {
+        let peer = format!("set {} peer {gateway}", self.interface);
+        self.wg(&format!("{peer} remove"));
+        self.wg(&format!("{peer} endpoint {endpoint} allowed-ips 10.8.0.0/24,fd08::/64"));
+    }
+
+    pub fn listen_port(&self) -> u16 {
+        self.wg(&format!("show {} listen-port", self.interface)).trim().parse().unwrap()
     }
 
     /// (received, sent) bytes as wireguard-go counts them.

@@ -56,7 +56,7 @@ impl World {
 
     /// Adds client `n` with its network and its wireguard-go, which knows the gateway at its IPv4 address.
     pub fn client(&self, n: u8) -> GoPeer {
-        self.client_at(n, SocketAddr::new(IpAddr::from([10, 77, n, 1]), 51820))
+        self.client_at(n, gateway_of(n))
     }
 
     /// [`World::client`] that knows the gateway elsewhere.
@@ -69,11 +69,7 @@ impl World {
             ns.ip(&format!("link set {device} up"));
         }
         let client = GoPeer::start(ns, n, &format!("{}w{n}", self.id));
-        client.wg(&format!(
-            "set {} peer {} endpoint {gateway} allowed-ips 10.8.0.0/24,fd08::/64",
-            client.interface,
-            self.private.public_key()
-        ));
+        client.join(self.private.public_key(), gateway);
         client
     }
 }
@@ -90,6 +86,11 @@ pub fn peer(client: &GoPeer) -> PeerConfig {
         preshared_key: None,
         persistent_keepalive: None,
     }
+}
+
+/// Where client `n` finds the gateway.
+pub fn gateway_of(n: u8) -> SocketAddr {
+    SocketAddr::new(IpAddr::from([10, 77, n, 1]), 51820)
 }
 
 /// What the engine knows of one peer.
