@@ -1,1 +1,36 @@
-//! Placeholder.
+//! Userspace WireGuard: the protocol core of boringtun inside our own packet loop.
+//!
+//! One OS thread per [`Engine`] runs every packet to completion: from the TUN device through the cipher into the
+//! UDP socket and back, without a channel, lock or allocation per packet. Only `boringtun::noise` is used.
+//!
+//! The parts, pure ones first:
+//! - `lpm`: longest-prefix match over allowed IPs; `wheel`: coarse timers; `packet`: inner headers.
+//! - `table`: the peers and their three lookups (public key, receiver index, address).
+//! - `core`: what happens to each datagram, packet and timer.
+//! - `platform`: the TUN device and the UDP socket of this operating system.
+//! - `engine`: the handle that the rest of the program holds.
+//!
+//! **Invariants.** An inner packet leaves for the device only when the longest match of its source over *all* peers
+//! is the peer that sent it. A peer's endpoint changes only after a packet that only this peer could have made *now*:
+//! data under a live session or the answer to our own handshake, never a handshake initiation, which can be
+//! a replay. The engine never deletes the interface: address, routes and programs on it outlive the process.
+
+mod config;
+mod core;
+mod desired;
+mod drops;
+mod engine;
+mod event_loop;
+mod key;
+mod lpm;
+mod packet;
+mod peer;
+mod platform;
+mod table;
+mod wheel;
+
+pub use config::{PeerChanges, PeerConfig, PeerError, PeerStatus};
+pub use drops::{DropCounts, DropReason};
+pub use engine::{Engine, EngineError, SocketOptions};
+pub use key::{PrivateKey, Psk};
+pub use platform::{Tun, TunError};

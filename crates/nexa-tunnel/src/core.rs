@@ -1,0 +1,125 @@
+//! What happens to each datagram, packet and timer. It owns the peers and writes to the device and the socket;
+//! when to call it is the loop's business, the time comes in from there.
+
+mod apply;
+mod inbound;
+mod outbound;
+mod timers;
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use boringtun::noise::rate_limiter::RateLimiter;
+use boringtun::x25519;
+
+pub(crate) use apply::{Addition, Change, Update};
+
+use crate::drops::{DropCounts, DropReason};
+use crate::peer::{Endpoint, Output};
+use crate::platform::{SendBatch, Tun, UdpSocket};
+use crate::table::PeerTable;
+use crate::wheel::Wheel;
+use crate::{PeerStatus, PrivateKey};
+
+/// Handshake messages with a right first MAC per second above which a cookie is demanded. One costs about 0.2 ms,
+/// so this is a fifth of a core.
+const HANDSHAKES_PER_SECOND: u64 = 1000;
+
+/// The largest datagram or packet.
+pub(crate) const MAX_PACKET: usize = 65_536;
+
+pub(crate) struct Core {
+    private: x25519::StaticSecret,
+    public: x25519::PublicKey,
+    limiter: RateLimiter,
+    limiter_resets_at: Instant,
+    tun: Tun,
+    socket: UdpSocket,
+    peers: PeerTable,
+    wheel: Wheel,
+    due: Vec<(usize, u64)>,
+    /// Slots whose peers are to be sent a handshake soon, a few per tick.
+    to_initiate: VecDeque<usize>,
+    initiates_at: Instant,
+    batch: SendBatch,
+    plain: Box<[u8]>,
+    drops: DropCounts,
+    now: Instant,
+}
+
+impl Core {
+    pub(crate) fn new(tun: Tun, socket: UdpSocket, private: &PrivateKey) -> Self {
+        let now = Instant::now();
+        let public = x25519::PublicKey::from(private.secret());
+        Self {
+            private: private.secret().clone(),
+            public,
+            limiter: RateLimiter::new(&public, HANDSHAKES_PER_SECOND),
+            limiter_resets_at: now + Duration::from_secs(1),
+            tun,
+            socket,
+            peers: PeerTable::new(),
+            wheel: Wheel::new(now),
+            due: Vec::new(),
+            to_initiate: VecDeque::new(),
+            initiates_at: now,
+            batch: SendBatch::new(),
+            plain: vec![0; MAX_PACKET].into_boxed_slice(),
+            drops: DropCounts::default(),
+            now,
+        }
+    }
+
+    pub(crate) const fn tun(&self) -> &Tun {
+        &self.tun
+    }
+
+    pub(crate) const fn socket(&self) -> &UdpSocket {
+        &self.socket
+    }
+
+    /// Sets the time that everything until the next call happens at.
+    pub(crate) const fn set_now(&mut self, now: Instant) {
+        self.now = now;
+    }
+
+    pub(crate) fn statuses(&self) -> Vec<PeerStatus> {
+        self.peers.iter().map(|peer| peer.status()).collect()
+    }
+
+    pub(crate) fn drops(&self) -> DropCounts {
+        let mut drops = self.drops;
+        for _ in 0..self.batch.refused() {
+            drops.add(DropReason::SocketRefused);
+        }
+        drops
+    }
+
+    /// Sends what has gathered. Nothing waits in the batch while the loop sleeps.
+    pub(crate) fn flush(&mut self) {
+        self.batch.flush(&self.socket);
+    }
+
+    /// Puts what boringtun has written into the batch's space under way, to `to` or to where the peer is.
+    fn send(&mut self, slot: usize, output: &Output, to: Option<Endpoint>) {
+        let &Output::Network(length) = output else { return };
+        let Some(peer) = self.peers.get_mut(slot) else { return };
+        let Some(endpoint) = to.or(peer.endpoint) else { return self.drops.add(DropReason::NoEndpoint) };
+        self.batch.commit(length, &endpoint);
+        peer.sent_bytes += length as u64;
+        peer.active(self.now);
+    }
+
+    /// Sends the packets that waited for a session.
+    fn send_queued(&mut self, slot: usize) {
+        loop {
+            let space = self.batch.space(&self.socket);
+            let Some(peer) = self.peers.get_mut(slot) else { return };
+            peer.queued = false;
+            match Output::from(peer.tunn.decapsulate(None, &[], space)) {
+                output @ Output::Network(_) => self.send(slot, &output, None),
+                _ => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,151 @@
+use std::collections::{HashMap, HashSet};
+use std::time::Instant;
+
+use nexa_types::PublicKey;
+
+use crate::core::{Addition, Change, Update};
+use crate::peer::{Peer, new_tunn};
+use crate::{PeerChanges, PeerConfig, PrivateKey};
+
+/// The peers as they were last told to be, and the receiver indexes they were given.
+pub(crate) struct Desired {
+    peers: HashMap<PublicKey, PeerConfig>,
+    indexes: HashMap<PublicKey, u32>,
+    taken: HashSet<u32>,
+}
+
+impl Desired {
+    pub(crate) fn new() -> Self {
+        Self { peers: HashMap::new(), indexes: HashMap::new(), taken: HashSet::new() }
+    }
+
+    /// What has to happen to come from here to `peers`, which must be a valid set.
+    pub(crate) fn update_to(
+        &mut self,
+        peers: &[PeerConfig],
+        private: &PrivateKey,
+        now: Instant,
+    ) -> (Update, PeerChanges) {
+        let wanted: HashSet<_> = peers.iter().map(|peer| peer.public_key).collect();
+        let removed = self.peers.keys().filter(|key| !wanted.contains(key)).copied().collect();
+        let mut update = Update { removed, changed: Vec::new(), added: Vec::new() };
+        for peer in peers {
+            let index = self.index_for(peer.public_key);
+            match self.peers.get(&peer.public_key) {
+                None => {
+                    let allowed_ips = peer.allowed_ips.clone();
+                    update.added.push(Addition { peer: Peer::new(private, index, peer, now), allowed_ips });
+                }
+                Some(before) if before != peer => update.changed.push(change(before, peer, index, private)),
+                Some(_) => {}
+            }
+        }
+        let changes = PeerChanges {
+            added: update.added.len(),
+            changed: update.changed.len(),
+            removed: update.removed.len(),
+        };
+        (update, changes)
+    }
+
+    /// Takes note that `peers` are in force.
+    pub(crate) fn replace(&mut self, peers: Vec<PeerConfig>) {
+        self.peers = peers.into_iter().map(|peer| (peer.public_key, peer)).collect();
+        self.indexes.retain(|key, _| self.peers.contains_key(key));
+        self.taken = self.indexes.values().copied().collect();
+    }
+
+    fn index_for(&mut self, key: PublicKey) -> u32 {
+        let taken = &mut self.taken;
+        *self.indexes.entry(key).or_insert_with(|| {
+            loop {
+                let index = random_index();
+                if taken.insert(index) {
+                    return index;
+                }
+            }
+        })
+    }
+}
+
+/// 24 random bits, so that an index cannot be guessed and data messages with other ones can be dropped unseen.
+fn random_index() -> u32 {
+    getrandom::u32().expect("the system has a random source") >> 8
+}
+
+fn change(before: &PeerConfig, now: &PeerConfig, index: u32, private: &PrivateKey) -> Change {
+    let psk = now.preshared_key.as_ref();
+    Change {
+        allowed_ips_changed: before.allowed_ips != now.allowed_ips,
+        endpoint: now.endpoint.filter(|endpoint| before.endpoint != Some(*endpoint)),
+        keys: (before.preshared_key.as_ref() != psk).then(|| new_tunn(private, &now.public_key, psk, index)),
+        config: now.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Psk;
+
+    fn peer(byte: u8) -> PeerConfig {
+        PeerConfig {
+            public_key: PublicKey::from_bytes([byte; 32]).unwrap(),
+            allowed_ips: vec![format!("10.0.0.{byte}").parse().unwrap()],
+            endpoint: None,
+            preshared_key: None,
+            persistent_keepalive: None,
+        }
+    }
+
+    fn step(desired: &mut Desired, peers: &[PeerConfig]) -> Update {
+        let (update, _) = desired.update_to(peers, &PrivateKey::from_bytes([1; 32]), Instant::now());
+        desired.replace(peers.to_vec());
+        update
+    }
+
+    #[test]
+    fn only_what_differs_is_touched() {
+        let mut desired = Desired::new();
+        let first = step(&mut desired, &[peer(1), peer(2), peer(3)]);
+        assert_eq!(first.added.len(), 3);
+        let keepalive = PeerConfig { persistent_keepalive: Some(25), ..peer(3) };
+        let update = step(&mut desired, &[keepalive, peer(4), peer(1)]);
+        assert_eq!(update.removed, [peer(2).public_key]);
+        assert_eq!(update.changed.len(), 1);
+        assert!(update.changed[0].keys.is_none() && !update.changed[0].allowed_ips_changed);
+        assert_eq!(update.added.len(), 1);
+    }
+
+    #[test]
+    fn only_another_preshared_key_ends_the_session() {
+        let mut desired = Desired::new();
+        step(&mut desired, &[peer(1)]);
+        let with_psk = PeerConfig { preshared_key: Some(Psk::from_bytes([7; 32])), ..peer(1) };
+        assert!(step(&mut desired, std::slice::from_ref(&with_psk)).changed[0].keys.is_some());
+        let moved = PeerConfig { allowed_ips: Vec::new(), ..with_psk };
+        let update = step(&mut desired, &[moved]);
+        assert!(update.changed[0].keys.is_none() && update.changed[0].allowed_ips_changed);
+    }
+
+    #[test]
+    fn an_endpoint_moves_a_peer_only_when_it_is_a_new_one() {
+        let mut desired = Desired::new();
+        let at = |text: &str| PeerConfig { endpoint: Some(text.parse().unwrap()), ..peer(1) };
+        step(&mut desired, &[at("192.0.2.1:1")]);
+        let same = PeerConfig { persistent_keepalive: Some(1), ..at("192.0.2.1:1") };
+        assert_eq!(step(&mut desired, &[same]).changed[0].endpoint, None);
+        assert_eq!(step(&mut desired, &[at("192.0.2.2:1")]).changed[0].endpoint, "192.0.2.2:1".parse().ok());
+        assert_eq!(step(&mut desired, &[peer(1)]).changed[0].endpoint, None);
+    }
+
+    #[test]
+    fn indexes_are_distinct_and_have_24_bits() {
+        let mut desired = Desired::new();
+        let peers: Vec<_> = (1..=200).map(peer).collect();
+        let update = step(&mut desired, &peers);
+        let indexes: HashSet<_> = update.added.iter().map(|added| added.peer.index).collect();
+        assert_eq!(indexes.len(), 200);
+        assert!(indexes.iter().all(|index| index >> 24 == 0));
+    }
+}

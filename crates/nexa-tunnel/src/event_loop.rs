@@ -1,0 +1,108 @@
+use std::io;
+use std::net::SocketAddr;
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
+use std::time::Instant;
+
+use nexa_types::PublicKey;
+
+use crate::core::{Core, MAX_PACKET, Update};
+use crate::platform::{Poll, RecvRing, Wakeup};
+use crate::{DropCounts, PeerStatus};
+
+/// Packets taken from the device before the socket gets its turn again, and the other way round (in batches).
+const DEVICE_TURN: usize = 128;
+const SOCKET_TURN: usize = 4;
+
+/// What other threads ask of the loop. Answers come when it is done.
+pub(crate) enum Command {
+    Apply(Update, SyncSender<()>),
+    RestoreEndpoints(Vec<(PublicKey, SocketAddr)>, SyncSender<()>),
+    Statuses(SyncSender<Vec<PeerStatus>>),
+    Drops(SyncSender<DropCounts>),
+    Stop,
+}
+
+/// Runs until told to stop; an error is one that the tunnel cannot go on after.
+pub(crate) fn run(
+    mut core: Core,
+    poll: &Poll,
+    wakeup: &Wakeup,
+    commands: &Receiver<Command>,
+) -> io::Result<()> {
+    let mut ring = RecvRing::new();
+    // Room for padding behind the largest packet.
+    let mut packet = vec![0; MAX_PACKET + 16];
+    loop {
+        let timeout = core.next_timer().map(|at| at.saturating_duration_since(Instant::now()));
+        let ready = poll.wait(timeout)?;
+        core.set_now(Instant::now());
+        core.run_timers();
+        if ready.socket {
+            receive(&mut core, &mut ring)?;
+        }
+        if ready.device {
+            read_device(&mut core, &mut packet)?;
+        }
+        if ready.commands {
+            wakeup.clear();
+            if obey(&mut core, commands) == Next::Stop {
+                core.flush();
+                return Ok(());
+            }
+        }
+        core.flush();
+    }
+}
+
+fn receive(core: &mut Core, ring: &mut RecvRing) -> io::Result<()> {
+    for _ in 0..SOCKET_TURN {
+        let full = ring.recv(core.socket())?;
+        for (datagram, from) in ring.datagrams() {
+            core.datagram(datagram, from);
+        }
+        if !full {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn read_device(core: &mut Core, packet: &mut [u8]) -> io::Result<()> {
+    for _ in 0..DEVICE_TURN {
+        match core.tun().recv(&mut packet[..MAX_PACKET])? {
+            Some(length) => core.packet(packet, length),
+            None => break,
+        }
+    }
+    Ok(())
+}
+
+#[derive(PartialEq, Eq)]
+enum Next {
+    GoOn,
+    Stop,
+}
+
+fn obey(core: &mut Core, commands: &Receiver<Command>) -> Next {
+    // Whoever asked may have stopped waiting for the answer; that is not the loop's concern.
+    loop {
+        match commands.try_recv() {
+            Ok(Command::Apply(update, done)) => {
+                core.apply(update);
+                let _ = done.send(());
+            }
+            Ok(Command::RestoreEndpoints(places, done)) => {
+                core.restore_endpoints(places);
+                let _ = done.send(());
+            }
+            Ok(Command::Statuses(answer)) => {
+                let _ = answer.send(core.statuses());
+            }
+            Ok(Command::Drops(answer)) => {
+                let _ = answer.send(core.drops());
+            }
+            Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return Next::Stop,
+            Err(TryRecvError::Empty) => return Next::GoOn,
+        }
+    }
+}

@@ -1,0 +1,24 @@
+mod address;
+mod poll;
+mod recv;
+mod send;
+mod tun;
+mod udp;
+
+pub(crate) use poll::{Poll, Wakeup};
+pub(crate) use recv::RecvRing;
+pub(crate) use send::SendBatch;
+pub use tun::{Tun, TunError};
+pub(crate) use udp::UdpSocket;
+
+use std::io;
+
+/// Turns the -1 of a system call into the error it stands for.
+fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// [`check`] for calls that return a length.
+fn check_length(result: libc::ssize_t) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::last_os_error())
+}

@@ -1,0 +1,216 @@
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use super::{check, check_length};
+
+/// An open TUN device. Dropping it closes the device but leaves it in the system, with its addresses, routes and
+/// programs; nothing here ever deletes it.
+#[derive(Debug)]
+pub struct Tun {
+    fd: OwnedFd,
+    name: String,
+    index: u32,
+    mtu: u16,
+}
+
+/// Why a TUN device could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum TunError {
+    /// Not an interface name.
+    #[error("`{0}` is not an interface name; use 1 to 15 letters, digits, `-`, `_` or `.`")]
+    Name(String),
+    /// Below what IPv6 needs.
+    #[error("an MTU of {0} is too small for IPv6; use 1280 or more (1420 is usual)")]
+    Mtu(u16),
+    /// The kernel has no TUN driver, or the container does not show it.
+    #[error("/dev/net/tun is missing; load the driver (`modprobe tun`) or give the container the device")]
+    NoDriver,
+    /// The process may not make or open the device.
+    #[error(
+        "not permitted to open {name}; run with the capability CAP_NET_ADMIN, in the user namespace that owns the network"
+    )]
+    NotPermitted {
+        /// The interface.
+        name: String,
+    },
+    /// Another process has it open.
+    #[error("{name} is held by another process; stop that one first (`fuser -v /dev/net/tun` shows it)")]
+    Busy {
+        /// The interface.
+        name: String,
+    },
+    /// The name belongs to something else.
+    #[error(
+        "{name} exists and is not a TUN device with one queue; choose another name or remove it (`ip link del {name}`)"
+    )]
+    OtherKind {
+        /// The interface.
+        name: String,
+    },
+    /// Anything else the kernel said.
+    #[error("{name}: {step} failed: {source}")]
+    System {
+        /// The interface.
+        name: String,
+        /// What was tried.
+        step: &'static str,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+}
+
+impl Tun {
+    /// Opens the device `name` and makes it persistent; takes over an existing one as it is, else creates it.
+    /// Sets its MTU; addresses, routes and bringing it up are the caller's.
+    ///
+    /// # Errors
+    /// [`TunError`]; each says what to do.
+    pub fn open_persistent(name: &str, mtu: u16) -> Result<Self, TunError> {
+        let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if name.is_empty()
+            || name.len() >= libc::IFNAMSIZ
+            || !name.chars().all(valid)
+            || name == "."
+            || name == ".."
+        {
+            return Err(TunError::Name(name.to_owned()));
+        }
+        if mtu < 1280 {
+            return Err(TunError::Mtu(mtu));
+        }
+        let fd = open_driver().map_err(|source| explain(name, "opening /dev/net/tun", source))?;
+        let mut request = interface_request(name);
+        request.ifr_ifru.ifru_flags = (libc::IFF_TUN | libc::IFF_NO_PI) as libc::c_short;
+        // SAFETY: TUNSETIFF reads and writes one ifreq, which `request` is.
+        check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETIFF, &raw mut request) })
+            .map_err(|source| explain(name, "TUNSETIFF", source))?;
+        // SAFETY: TUNSETPERSIST takes its argument by value.
+        check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETPERSIST, 1) })
+            .map_err(|source| explain(name, "TUNSETPERSIST", source))?;
+        set_mtu(name, mtu).map_err(|source| explain(name, "setting the MTU", source))?;
+        let index = index_of(name).map_err(|source| explain(name, "finding its index", source))?;
+        Ok(Self { fd, name: name.to_owned(), index, mtu })
+    }
+
+    /// The interface's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The interface's index in its network namespace.
+    pub const fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// The MTU it was opened with, in bytes.
+    pub fn mtu(&self) -> usize {
+        self.mtu.into()
+    }
+
+    /// Reads one packet; `None` when there is none now.
+    pub(crate) fn recv(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        // SAFETY: the buffer is valid for writes of its length.
+        let result = unsafe { libc::read(self.fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
+        match check_length(result) {
+            Ok(length) => Ok(Some(length)),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes one packet.
+    pub(crate) fn send(&self, packet: &[u8]) -> io::Result<()> {
+        // SAFETY: the packet is valid for reads of its length.
+        check_length(unsafe { libc::write(self.fd.as_raw_fd(), packet.as_ptr().cast(), packet.len()) })
+            .map(|_| ())
+    }
+}
+
+impl AsFd for Tun {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+fn open_driver() -> io::Result<OwnedFd> {
+    let flags = libc::O_RDWR | libc::O_NONBLOCK | libc::O_CLOEXEC;
+    // SAFETY: the path is a C string; the descriptor that comes back is ours alone.
+    unsafe {
+        let fd = check(libc::open(c"/dev/net/tun".as_ptr(), flags))?;
+        Ok(OwnedFd::from_raw_fd(fd))
+    }
+}
+
+fn interface_request(name: &str) -> libc::ifreq {
+    // SAFETY: ifreq is plain data, for which all zero is a value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = from as libc::c_char;
+    }
+    request
+}
+
+/// Sets the MTU when it is another: a needless change would tell everyone who watches the link.
+fn set_mtu(name: &str, mtu: u16) -> io::Result<()> {
+    // SAFETY: the descriptor that comes back is ours alone.
+    let any_socket = unsafe {
+        let fd = check(libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0))?;
+        OwnedFd::from_raw_fd(fd)
+    };
+    let mut request = interface_request(name);
+    // SAFETY: SIOCGIFMTU writes ifru_mtu of the ifreq and SIOCSIFMTU reads it.
+    unsafe {
+        check(libc::ioctl(any_socket.as_raw_fd(), libc::SIOCGIFMTU, &raw mut request))?;
+        if request.ifr_ifru.ifru_mtu != libc::c_int::from(mtu) {
+            request.ifr_ifru.ifru_mtu = mtu.into();
+            check(libc::ioctl(any_socket.as_raw_fd(), libc::SIOCSIFMTU, &raw mut request))?;
+        }
+    }
+    Ok(())
+}
+
+fn index_of(name: &str) -> io::Result<u32> {
+    let name = CString::new(name)?;
+    // SAFETY: the name is a C string.
+    match unsafe { libc::if_nametoindex(name.as_ptr()) } {
+        0 => Err(io::Error::last_os_error()),
+        index => Ok(index),
+    }
+}
+
+fn explain(name: &str, step: &'static str, source: io::Error) -> TunError {
+    let name = name.to_owned();
+    match source.raw_os_error() {
+        Some(libc::ENOENT | libc::ENODEV | libc::ENXIO) if step.starts_with("opening") => TunError::NoDriver,
+        Some(libc::EPERM | libc::EACCES) => TunError::NotPermitted { name },
+        Some(libc::EBUSY) => TunError::Busy { name },
+        Some(libc::EINVAL) if step == "TUNSETIFF" => TunError::OtherKind { name },
+        _ => TunError::System { name, step, source },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_mtus_are_checked_before_anything_is_opened() {
+        for name in ["", "sixteen-bytes-xx", "a/b", "a b", "..", "wg%d"] {
+            assert!(matches!(Tun::open_persistent(name, 1420), Err(TunError::Name(_))), "{name:?}");
+        }
+        assert!(matches!(Tun::open_persistent("wg0", 1279), Err(TunError::Mtu(1279))));
+    }
+
+    #[test]
+    fn the_kernels_refusals_say_what_to_do() {
+        let text = |step, errno| explain("wg0", step, io::Error::from_raw_os_error(errno)).to_string();
+        assert!(text("opening /dev/net/tun", libc::ENOENT).contains("modprobe tun"));
+        assert!(text("TUNSETIFF", libc::EPERM).contains("CAP_NET_ADMIN"));
+        assert!(text("TUNSETIFF", libc::EBUSY).contains("another process"));
+        assert!(text("TUNSETIFF", libc::EINVAL).contains("not a TUN device"));
+        assert!(text("TUNSETIFF", libc::ENOMEM).contains("TUNSETIFF failed"));
+    }
+}
