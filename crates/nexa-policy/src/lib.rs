@@ -3,14 +3,17 @@
 //! - [`model`]: peers, resources and rules;
 //! - [`eval()`]: the verdict on one packet, by asking every rule. **This is the specification**: the compiler, the
 //!   BPF programs and every preview must give the same answer;
+//! - [`explain()`]: the same verdict, with the rule that came closest to admitting;
 //! - [`compile()`]: the same policy as sets and classes, in which one lookup is decisive.
 //!
 //! Deny beats allow; otherwise any allow admits; otherwise nothing is allowed. Rules have no order.
 
 pub mod compile;
 pub mod eval;
+pub mod explain;
 pub mod model;
 
 pub use compile::{Compiled, compile};
 pub use eval::{Decision, Probe, eval};
+pub use explain::{Explanation, explain};
 pub use model::Model;

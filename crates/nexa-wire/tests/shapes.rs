@@ -1,5 +1,7 @@
 //! The messages as they stand on the wire. A failing test here means that older peers will not understand.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
 use nexa_types::Revision;
 use nexa_wire::gateway::{FromGateway, ToGateway};
 use nexa_wire::snapshot::{SealError, Sealed, Snapshot};

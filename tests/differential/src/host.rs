@@ -5,9 +5,10 @@ use std::collections::HashMap;
 
 use nexa_abi::engine::Tables;
 use nexa_abi::layout::{
-    DestKey, FlowKey, FlowValue, MAX_PEERS, PeerKey, PortsKey, PortsValue, Profile, State,
+    DestKey, FlowKey, FlowValue, MAX_PEERS, PeerKey, PeerValue, PortsKey, PortsValue, Profile, State,
 };
 use nexa_gateway_core::Plan;
+use nexa_gateway_core::install::Found;
 
 /// Maps made of plain collections; a longest prefix is found by looking at all.
 #[derive(Default)]
@@ -49,6 +50,26 @@ impl HostTables {
         }
         for (bits, key) in &plan.delete_ports {
             assert!(self.ports.remove(&(*bits, ports_bytes(key))).is_some(), "{key:?} is not there");
+        }
+    }
+
+    /// What a daemon that starts would find.
+    pub fn find(&self) -> Found {
+        let dest_key = |bytes: &[u8; 21]| DestKey {
+            set: *bytes.first_chunk().expect("longer"),
+            family: bytes[4],
+            address: *bytes.last_chunk().expect("longer"),
+        };
+        let ports_key = |bytes: &[u8; 7]| PortsKey {
+            class: *bytes.first_chunk().expect("longer"),
+            protocol: bytes[4],
+            port: *bytes.last_chunk().expect("longer"),
+        };
+        Found {
+            state: self.state.get(),
+            peers: self.peers.iter().map(|(key, peer)| (*key, PeerValue { peer: *peer })).collect(),
+            dest: self.dest.keys().map(|(bits, key)| (*bits, dest_key(key))).collect(),
+            ports: self.ports.keys().map(|(bits, key)| (*bits, ports_key(key))).collect(),
         }
     }
 

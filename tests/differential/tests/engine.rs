@@ -11,6 +11,7 @@ use nexa_differential::{packets, policy, seed};
 use nexa_gateway_core::install::{Found, Moment};
 use nexa_gateway_core::{Installer, lower, model};
 use nexa_types::DeviceId;
+use nexa_wire::snapshot::Snapshot;
 
 /// Seconds since boot, in nanoseconds, at which every packet arrives.
 const NOW_NS: u64 = 1_000_000_000_000;
@@ -77,20 +78,63 @@ fn the_engine_says_what_the_specification_says() {
 }
 
 #[test]
+fn a_daemon_that_starts_over_full_maps_serves_its_own_policy() {
+    let seed = seed();
+    let mut rng = fastrand::Rng::with_seed(seed);
+    for case in 0..60 {
+        let mut tables = HostTables::default();
+        for daemon in 0..3 {
+            let snapshot = policy::snapshot(&mut rng);
+            let (mut installer, plan) =
+                Installer::adopt(&tables.find(), &lower(&snapshot, &[]).unwrap(), moment());
+            tables.carry_out(&plan);
+            let snapshot = if rng.bool() {
+                let next = policy::snapshot(&mut rng);
+                tables.carry_out(&installer.plan(&lower(&next, &[]).unwrap(), moment()));
+                next
+            } else {
+                snapshot
+            };
+            let devices = installer.devices().collect();
+            let model = model::from_snapshot(&snapshot, &[]).unwrap();
+            for _ in 0..40 {
+                let packet = packets::from_peer(&mut rng);
+                let expected = oracle::ingress(&snapshot, &model, &packet);
+                let actual = verdict(&tables, &devices, &packet.bytes);
+                assert_eq!(
+                    actual, expected,
+                    "seed {seed}, case {case}, daemon {daemon}\n{packet:?}\n{snapshot:#?}"
+                );
+            }
+        }
+        let (_, plan) = Installer::adopt(&tables.find(), &lower(&empty(), &[]).unwrap(), moment());
+        tables.carry_out(&plan);
+        assert_eq!(tables.len(), [0, 0, 0], "seed {seed}, case {case}");
+    }
+}
+
+#[test]
+fn a_device_keeps_its_index_over_a_restart() {
+    let snapshot = policy::snapshot(&mut fastrand::Rng::with_seed(1));
+    let lowered = lower(&snapshot, &[]).unwrap();
+    let mut tables = HostTables::default();
+    let (before, plan) = Installer::adopt(&Found::default(), &lowered, moment());
+    tables.carry_out(&plan);
+    let (after, plan) = Installer::adopt(&tables.find(), &lowered, moment());
+    assert_eq!(after.devices().collect::<Vec<_>>(), before.devices().collect::<Vec<_>>());
+    assert!(plan.reset_counters.is_empty() && plan.insert_peers.is_empty());
+}
+
+fn empty() -> Snapshot {
+    Snapshot { network: policy::network(), peers: vec![], resources: vec![], rules: vec![] }
+}
+
+#[test]
 fn generations_leave_nothing_behind() {
     let seed = seed();
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut tables = HostTables::default();
-    let empty = lower(
-        &nexa_wire::snapshot::Snapshot {
-            network: policy::network(),
-            peers: vec![],
-            resources: vec![],
-            rules: vec![],
-        },
-        &[],
-    )
-    .unwrap();
+    let empty = lower(&empty(), &[]).unwrap();
     let (mut installer, plan) = Installer::adopt(&Found::default(), &empty, moment());
     tables.carry_out(&plan);
     for _ in 0..200 {

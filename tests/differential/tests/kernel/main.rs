@@ -2,6 +2,8 @@
 //!
 //! Needs root, or CAP_BPF and CAP_NET_ADMIN; attaches nothing.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;

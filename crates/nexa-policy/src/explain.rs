@@ -1,0 +1,102 @@
+//! Why a packet is admitted or refused, in terms that an admin can act on.
+
+use std::collections::BTreeSet;
+
+use nexa_types::{PortRange, Protocol, RuleId};
+
+use crate::eval::{Decision, Probe, eval, number};
+use crate::model::{Effect, Model, Peer, Resource, Rule};
+
+/// A verdict with its reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// What [`eval()`] says.
+    pub decision: Decision,
+    /// Of a refusal, the allow rule that came closest: it differs in one thing only.
+    pub nearest: Option<NearMiss>,
+}
+
+/// An allow rule that would have admitted the packet, but for one thing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NearMiss {
+    /// The rule; the lowest where several miss by the same thing.
+    pub rule: RuleId,
+    /// What is different.
+    pub differs: Difference,
+}
+
+/// What keeps a rule from admitting a packet. In the order in which people err: the wrong port most often.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Difference {
+    /// Other ports of the same protocol are granted: these.
+    Port(Vec<PortRange>),
+    /// Other protocols to the same destination are granted: these.
+    Protocol(Vec<Protocol>),
+    /// The destination is granted, but to others.
+    Subject,
+    /// The same protocol and port are granted, but elsewhere.
+    Destination,
+}
+
+/// Explains the verdict on a packet of a peer.
+pub fn explain(model: &Model, peer: &Peer, probe: &Probe) -> Explanation {
+    let decision = eval(model, peer, probe);
+    let nearest = match decision {
+        Decision::Allow(_) | Decision::Deny(_) => None,
+        Decision::NoRule => nearest(model, peer, probe),
+    };
+    Explanation { decision, nearest }
+}
+
+fn nearest(model: &Model, peer: &Peer, probe: &Probe) -> Option<NearMiss> {
+    // What no resource covers is not one thing away from being granted.
+    if model.excluded.iter().any(|cidr| cidr.contains(probe.destination)) {
+        return None;
+    }
+    model
+        .rules
+        .iter()
+        .filter(|rule| rule.effect == Effect::Allow)
+        .filter_map(|rule| Some(NearMiss { rule: rule.id, differs: difference(model, rule, peer, probe)? }))
+        .min_by_key(|miss| (rank(&miss.differs), miss.rule))
+}
+
+/// The one thing that differs; nothing where more than one does.
+fn difference(model: &Model, rule: &Rule, peer: &Peer, probe: &Probe) -> Option<Difference> {
+    let resources: Vec<&Resource> = rule.what.iter().filter_map(|id| model.resources.get(id)).collect();
+    let reached = |resource: &&&Resource| resource.cidrs.iter().any(|cidr| cidr.contains(probe.destination));
+    let spoken = |resource: &Resource| resource.traffic.iter().any(|traffic| traffic.includes(probe));
+
+    if !rule.who.iter().any(|subject| subject.includes(peer)) {
+        let granted_to_others = resources.iter().filter(reached).any(|resource| spoken(resource));
+        return granted_to_others.then_some(Difference::Subject);
+    }
+    let there: Vec<&Resource> = resources.iter().filter(reached).copied().collect();
+    if there.is_empty() {
+        return resources.iter().any(|resource| spoken(resource)).then_some(Difference::Destination);
+    }
+    let traffic = || there.iter().flat_map(|resource| &resource.traffic);
+    let ports: BTreeSet<PortRange> = traffic()
+        .filter(|traffic| {
+            matches!(
+                (traffic.protocol, probe.protocol),
+                (Protocol::Tcp, number::TCP) | (Protocol::Udp, number::UDP)
+            )
+        })
+        .map(|traffic| traffic.ports)
+        .collect();
+    if !ports.is_empty() {
+        return Some(Difference::Port(ports.into_iter().collect()));
+    }
+    let protocols: BTreeSet<Protocol> = traffic().map(|traffic| traffic.protocol).collect();
+    (!protocols.is_empty()).then(|| Difference::Protocol(protocols.into_iter().collect()))
+}
+
+const fn rank(difference: &Difference) -> u8 {
+    match difference {
+        Difference::Port(_) => 0,
+        Difference::Protocol(_) => 1,
+        Difference::Subject => 2,
+        Difference::Destination => 3,
+    }
+}

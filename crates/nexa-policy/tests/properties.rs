@@ -1,0 +1,215 @@
+//! What holds for every policy, peer and packet.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+use std::net::IpAddr;
+
+use nexa_policy::model::{Effect, IMPLICIT, Implicit, Model, Peer, Resource, Rule, Subject, Traffic};
+use nexa_policy::{Compiled, Decision, Probe, compile, eval, explain};
+use nexa_types::{Cidr, DeviceId, GroupId, PortRange, Protocol, ResourceId, RuleId, UserId};
+use proptest::prelude::*;
+
+// A small world, so that prefixes nest and rules collide.
+
+fn id(index: u8) -> uuid::Uuid {
+    uuid::Uuid::from_u128(index.into())
+}
+
+fn address() -> impl Strategy<Value = IpAddr> {
+    prop_oneof![
+        (0..2_u8, 0..8_u8).prop_map(|(net, host)| IpAddr::from([10, 0, net, host])),
+        (0..8_u16).prop_map(|host| IpAddr::from([0xfd20, 0, 0, 0, 0, 0, 0, host])),
+        Just(IpAddr::from([100, 96, 0, 1])),
+    ]
+}
+
+fn cidr() -> impl Strategy<Value = Cidr> {
+    (address(), prop::sample::select(vec![0_u8, 8, 24, 29, 31, 32])).prop_map(|(address, length)| {
+        let length = if address.is_ipv6() { length * 4 } else { length };
+        Cidr::new(ipnet::IpNet::new(address, length).unwrap().trunc()).unwrap()
+    })
+}
+
+fn traffic() -> impl Strategy<Value = Traffic> {
+    let protocol = prop::sample::select(vec![
+        Protocol::Any,
+        Protocol::Tcp,
+        Protocol::Udp,
+        Protocol::Icmp,
+        Protocol::Number(132),
+    ]);
+    (protocol, 440..446_u16, 0..4_u16).prop_map(|(protocol, first, more)| Traffic {
+        protocol,
+        ports: PortRange::new(first, first + more).unwrap(),
+    })
+}
+
+fn subject() -> impl Strategy<Value = Subject> {
+    prop_oneof![
+        Just(Subject::Everyone),
+        (0..3_u8).prop_map(|index| Subject::Group(GroupId(id(index)))),
+        (0..2_u8).prop_map(|index| Subject::User(UserId(id(index)))),
+        (0..3_u8).prop_map(|index| Subject::Device(DeviceId(id(index)))),
+    ]
+}
+
+fn rule() -> impl Strategy<Value = Rule> {
+    (
+        any::<bool>(),
+        prop::collection::vec(subject(), 0..3),
+        // One more than there are resources: an id that the model does not hold.
+        prop::collection::vec(0..5_u8, 0..3),
+    )
+        .prop_map(|(allow, who, what)| Rule {
+            id: RuleId(0),
+            effect: if allow { Effect::Allow } else { Effect::Deny },
+            who,
+            what: what.into_iter().map(|index| ResourceId(id(index))).collect(),
+        })
+}
+
+fn model() -> impl Strategy<Value = Model> {
+    let resource = (prop::collection::vec(cidr(), 0..4), prop::collection::vec(traffic(), 0..3))
+        .prop_map(|(cidrs, traffic)| Resource { cidrs, traffic });
+    let peer = prop::collection::btree_set((0..3_u8).prop_map(|index| GroupId(id(index))), 0..3);
+    (
+        prop::collection::vec(resource, 4),
+        prop::collection::vec(rule(), 0..8),
+        prop::collection::vec(peer, 3),
+        prop::collection::vec(
+            cidr().prop_filter("some room is left", |cidr| cidr.net().prefix_len() > 8),
+            0..2,
+        ),
+    )
+        .prop_map(|(resources, rules, groups, excluded)| Model {
+            peers: groups
+                .into_iter()
+                .zip(0..)
+                .map(|(groups, index)| Peer {
+                    device: DeviceId(id(index)),
+                    user: UserId(id(index / 2)),
+                    groups,
+                })
+                .collect(),
+            resources: resources
+                .into_iter()
+                .zip(0..)
+                .map(|(item, index)| (ResourceId(id(index)), item))
+                .collect(),
+            rules: rules
+                .into_iter()
+                .zip(1..)
+                .map(|(rule, number)| Rule { id: RuleId(number), ..rule })
+                .collect(),
+            implicit: vec![Implicit {
+                cidr: "100.96.0.1".parse().unwrap(),
+                traffic: Traffic { protocol: Protocol::Udp, ports: PortRange::new(443, 443).unwrap() },
+            }],
+            excluded,
+        })
+}
+
+fn probe() -> impl Strategy<Value = Probe> {
+    let protocol = prop::sample::select(vec![1_u8, 6, 6, 6, 17, 17, 58, 132, 47]);
+    (address(), protocol, 438..450_u16).prop_map(|(destination, protocol, port)| Probe {
+        destination,
+        protocol,
+        port,
+    })
+}
+
+/// Both sets, each by its longest prefix, as what enforces a compiled policy does.
+fn look_up(compiled: &Compiled, peer: usize, probe: &Probe) -> Decision {
+    let words = [compiled.peers[peer].shared, compiled.peers[peer].own].map(|set| {
+        compiled.sets[set]
+            .iter()
+            .filter(|(cidr, _)| cidr.contains(probe.destination))
+            .max_by_key(|(cidr, _)| cidr.net().prefix_len())
+            .into_iter()
+            .flat_map(|(_, class)| &compiled.classes[*class])
+            .filter(|grant| grant.traffic.includes(probe))
+            .collect::<Vec<_>>()
+    });
+    let lowest =
+        |effect| words.iter().flatten().filter(|grant| grant.effect == effect).map(|grant| grant.rule).min();
+    match (lowest(Effect::Deny), lowest(Effect::Allow)) {
+        (Some(rule), _) => Decision::Deny(rule),
+        (None, Some(rule)) => Decision::Allow(rule),
+        (None, None) => Decision::NoRule,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_compiled_policy_says_what_eval_says(model in model(), probes in prop::collection::vec(probe(), 20)) {
+        let compiled = compile(&model);
+        for (index, peer) in model.peers.iter().enumerate() {
+            for probe in &probes {
+                prop_assert_eq!(look_up(&compiled, index, probe), eval(&model, peer, probe), "{:?}", probe);
+            }
+        }
+    }
+
+    #[test]
+    fn without_rules_only_what_is_implicit_passes(model in model(), probe in probe()) {
+        let model = Model { rules: vec![], ..model };
+        let decision = eval(&model, &model.peers[0], &probe);
+        prop_assert!(matches!(decision, Decision::NoRule | Decision::Allow(IMPLICIT)));
+    }
+
+    #[test]
+    fn the_order_of_rules_means_nothing(model in model(), probe in probe()) {
+        let mut reversed = model.clone();
+        reversed.rules.reverse();
+        let peer = &model.peers[0];
+        prop_assert_eq!(eval(&model, peer, &probe), eval(&reversed, peer, &probe));
+    }
+
+    #[test]
+    fn no_allow_undoes_a_deny(model in model(), probe in probe(), mut extra in rule()) {
+        let peer = model.peers[0].clone();
+        let before = eval(&model, &peer, &probe);
+        extra.id = RuleId(100);
+        extra.effect = Effect::Allow;
+        let mut more = model;
+        more.rules.push(extra);
+        if matches!(before, Decision::Deny(_)) {
+            prop_assert_eq!(eval(&more, &peer, &probe), before);
+        }
+    }
+
+    #[test]
+    fn a_deny_never_opens_anything(model in model(), probe in probe(), mut extra in rule()) {
+        let peer = model.peers[0].clone();
+        let before = eval(&model, &peer, &probe);
+        extra.id = RuleId(100);
+        extra.effect = Effect::Deny;
+        let mut more = model;
+        more.rules.push(extra);
+        if !matches!(before, Decision::Allow(_)) {
+            prop_assert!(!matches!(eval(&more, &peer, &probe), Decision::Allow(_)));
+        }
+    }
+
+    #[test]
+    fn an_excluded_address_is_reached_by_no_rule(model in model(), probe in probe()) {
+        let mut model = model;
+        model.excluded.push(Cidr::host(probe.destination));
+        let decision = eval(&model, &model.peers[0], &probe);
+        prop_assert!(matches!(decision, Decision::NoRule | Decision::Allow(IMPLICIT)), "{:?}", decision);
+    }
+
+    #[test]
+    fn an_explanation_repeats_the_verdict_and_names_a_rule_that_does_not_admit(model in model(), probe in probe()) {
+        let peer = &model.peers[0];
+        let explanation = explain(&model, peer, &probe);
+        prop_assert_eq!(explanation.decision, eval(&model, peer, &probe));
+        if let Some(miss) = explanation.nearest {
+            prop_assert_eq!(explanation.decision, Decision::NoRule);
+            let rule = model.rules.iter().find(|rule| rule.id == miss.rule).unwrap();
+            prop_assert_eq!(rule.effect, Effect::Allow);
+        }
+    }
+}
