@@ -4,7 +4,7 @@
 //! until its lease ends. A daemon that starts adopts them; it never detaches.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use aya::programs::SchedClassifier;
@@ -114,7 +114,9 @@ impl Dataplane {
         }
         let mut ebpf = loader.load(OBJECT).context("the kernel refused the BPF maps")?;
         for name in [INGRESS, EGRESS] {
-            classifier(&mut ebpf, name)?.load().with_context(|| format!("the kernel refused program {name}"))?;
+            classifier(&mut ebpf, name)?
+                .load()
+                .with_context(|| format!("the kernel refused program {name}"))?;
         }
         let maps = Maps::take(&mut ebpf)?;
         Ok(Self { ebpf, maps, pin_dir: options.pin_dir.clone(), installer: None })
@@ -177,7 +179,11 @@ impl Dataplane {
             });
         }
         peers.sort_by_key(|peer| peer.device);
-        Ok(Counters { generation: Generation(self.maps.state().generation()), peers, drops: self.maps.drops()? })
+        Ok(Counters {
+            generation: Generation(self.maps.state().generation()),
+            peers,
+            drops: self.maps.drops()?,
+        })
     }
 
     /// A program, for runs on packets that never were on a wire.
@@ -211,7 +217,10 @@ fn classifier<'a>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut Sche
     Ok(program.try_into()?)
 }
 
-/// Whether an earlier daemon has left its links in `pin_dir`.
-pub fn is_pinned(pin_dir: &Path) -> bool {
-    [INGRESS, EGRESS].iter().all(|name| pin_dir.join(name).exists())
+/// Ids of the programs that packets of `interface` pass, in their order.
+///
+/// # Errors
+/// When there is no such interface, or the kernel is older than 6.6.
+pub fn programs_on(interface: &str, direction: Direction) -> anyhow::Result<Vec<u32>> {
+    links::programs_on(interface, direction)
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, ensure};
 use aya::programs::links::{FdLink, LinkError, PinnedLink};
 use aya::programs::tc::TcAttachOptions;
-use aya::programs::{LinkOrder, ProgramError, SchedClassifier, TcAttachType};
+use aya::programs::{LinkOrder, ProgramError, ProgramInfo, SchedClassifier, TcAttachType};
 use aya::sys::SyscallError;
 use nexa_abi::layout::Direction;
 
@@ -30,7 +30,8 @@ pub fn attach(
             // The pin still holds the link; ours was a second hold on it.
             Ok(_) if is_attached(program, interface, direction)? => return Ok(()),
             Ok(_) => {}
-            Err(ProgramError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOLINK) => {}
+            Err(ProgramError::SyscallError(error))
+                if error.io_error.raw_os_error() == Some(libc::ENOLINK) => {}
             Err(error) => return Err(error).context("cannot replace the program behind the pinned link"),
         }
         // The link's interface is gone, or is not the one asked for.
@@ -43,11 +44,14 @@ pub fn attach(
     Ok(())
 }
 
-/// Whether the program is one of those that packets of `interface` pass.
-pub fn is_attached(program: &SchedClassifier, interface: &str, direction: Direction) -> anyhow::Result<bool> {
-    let ours = program.info()?.id();
+/// Ids of the programs that packets of `interface` pass, in their order.
+pub fn programs_on(interface: &str, direction: Direction) -> anyhow::Result<Vec<u32>> {
     let (_, attached) = SchedClassifier::query_tcx(interface, attach_type(direction))?;
-    Ok(attached.iter().any(|info| info.id() == ours))
+    Ok(attached.iter().map(ProgramInfo::id).collect())
+}
+
+fn is_attached(program: &SchedClassifier, interface: &str, direction: Direction) -> anyhow::Result<bool> {
+    Ok(programs_on(interface, direction)?.contains(&program.info()?.id()))
 }
 
 const fn attach_type(direction: Direction) -> TcAttachType {

@@ -9,7 +9,7 @@ use nexa_wire::snapshot::Snapshot;
 use crate::{Answer, apply, apply_for, flat, open, run};
 
 /// A peer that may reach TCP 443, UDP 53 and echo on the LAN, and another that may reach nothing.
-fn granted() -> Snapshot {
+pub fn granted() -> Snapshot {
     let json = r#"{
         "peers": [
             {"device": "00000000-0000-0000-0000-000000000001", "name": "a", "owner": "a", "groups": [],
@@ -30,7 +30,8 @@ fn granted() -> Snapshot {
     serde_json::from_value(value).unwrap()
 }
 
-fn revoked() -> Snapshot {
+/// The same peers without the rule.
+pub fn revoked() -> Snapshot {
     Snapshot { rules: vec![], ..granted() }
 }
 

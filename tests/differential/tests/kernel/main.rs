@@ -14,6 +14,7 @@ use nexa_gateway_core::lower;
 use nexa_wire::snapshot::Snapshot;
 
 mod flows;
+mod restart;
 mod specification;
 
 /// What the programs answer, as the kernel reports it.

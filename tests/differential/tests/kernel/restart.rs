@@ -1,0 +1,122 @@
+//! What the kernel keeps while no daemon runs, and how a new one takes over.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use nexa_abi::layout::Direction;
+use nexa_differential::craft::{end, flag, tcp};
+use nexa_gateway::dataplane::{Dataplane, INGRESS, Options};
+
+use crate::flows::{granted, revoked};
+use crate::{Answer, apply, flat, run};
+
+/// Runs `test` on a thread with a network namespace and a bpffs of its own; both end with the thread.
+fn apart(test: impl FnOnce(&Path) + Send + 'static) {
+    let thread = std::thread::spawn(|| {
+        // SAFETY: only moves this thread into new namespaces.
+        let result = unsafe { libc::unshare(libc::CLONE_NEWNS | libc::CLONE_NEWNET) };
+        assert_eq!(result, 0, "making namespaces needs root: {}", std::io::Error::last_os_error());
+        let folder = tempfile::tempdir().unwrap();
+        mount("none", Path::new("/"), "", libc::MS_REC | libc::MS_PRIVATE);
+        mount("bpf", folder.path(), "bpf", 0);
+        test(&folder.path().join("nexavpn"));
+        let target = c_string(folder.path());
+        // SAFETY: a valid path; what is mounted there is this thread's own.
+        unsafe { libc::umount2(target.as_ptr(), libc::MNT_DETACH) };
+    });
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+fn mount(source: &str, target: &Path, kind: &str, flags: libc::c_ulong) {
+    let [source, kind] = [source, kind].map(|text| std::ffi::CString::new(text).unwrap());
+    let target = c_string(target);
+    // SAFETY: three valid strings and no data; the mount namespace is this thread's own.
+    let result =
+        unsafe { libc::mount(source.as_ptr(), target.as_ptr(), kind.as_ptr(), flags, std::ptr::null()) };
+    assert_eq!(result, 0, "cannot mount: {}", std::io::Error::last_os_error());
+}
+
+fn c_string(path: &Path) -> std::ffi::CString {
+    use std::os::unix::ffi::OsStrExt as _;
+    std::ffi::CString::new(path.as_os_str().as_bytes()).unwrap()
+}
+
+/// The commands run in the thread's namespaces, which children inherit.
+fn ip(arguments: &str) {
+    let status = Command::new("ip").args(arguments.split(' ')).status().unwrap();
+    assert!(status.success(), "ip {arguments}");
+}
+
+fn pinned(pin_dir: &Path) -> Dataplane {
+    let pin_dir: Option<PathBuf> = Some(pin_dir.to_owned());
+    Dataplane::open(&Options { pin_dir, max_flows: 4096, ..Options::default() }).unwrap()
+}
+
+/// Programs on the interface, as the kernel lists them.
+fn attached(interface: &str) -> [usize; 2] {
+    [Direction::Ingress, Direction::Egress]
+        .map(|direction| nexa_gateway::dataplane::programs_on(interface, direction).unwrap().len())
+}
+
+#[test]
+fn policy_and_flows_outlive_the_daemon() {
+    apart(|pin_dir| {
+        ip("tuntap add wg0 mode tun");
+        let (peer, server) = (end("100.96.0.2", 40_000), end("10.20.0.10", 443));
+        let mut first = pinned(pin_dir);
+        first.attach("wg0").unwrap();
+        apply(&mut first, &granted());
+        assert_eq!(run(&first, INGRESS, &tcp(peer, server, flag::SYN)), Answer::Pass);
+        drop(first);
+        assert_eq!(attached("wg0"), [1, 1], "without a daemon the programs stay");
+
+        let mut second = pinned(pin_dir);
+        assert_eq!(attached("wg0"), [1, 1]);
+        assert_eq!(
+            run(&second, INGRESS, &tcp(peer, server, flag::ACK)),
+            Answer::Pass,
+            "before any new policy"
+        );
+        second.attach("wg0").unwrap();
+        assert_eq!(attached("wg0"), [1, 1], "replaced, not added");
+        apply(&mut second, &granted());
+        let counted = flat(&second.counters().unwrap());
+        let received = counted.iter().find(|(key, _)| key.ends_with("1 received packets"));
+        assert_eq!(received.map(|(_, packets)| *packets), Some(2), "counters go on: {counted:?}");
+        apply(&mut second, &revoked());
+        assert_eq!(run(&second, INGRESS, &tcp(peer, server, flag::ACK)), Answer::Drop);
+    });
+}
+
+#[test]
+fn an_interface_made_anew_gets_the_programs_again() {
+    apart(|pin_dir| {
+        ip("tuntap add wg0 mode tun");
+        let mut dataplane = pinned(pin_dir);
+        dataplane.attach("wg0").unwrap();
+        ip("link del wg0");
+        ip("tuntap add wg0 mode tun");
+        assert_eq!(attached("wg0"), [0, 0], "the pins are there, but the interface is bare");
+        drop(dataplane);
+        let mut dataplane = pinned(pin_dir);
+        dataplane.attach("wg0").unwrap();
+        assert_eq!(attached("wg0"), [1, 1]);
+    });
+}
+
+#[test]
+fn our_programs_come_before_those_of_others() {
+    apart(|pin_dir| {
+        ip("tuntap add wg0 mode tun");
+        let mut other = Dataplane::open(&Options { max_flows: 16, ..Options::default() }).unwrap();
+        other.attach("wg0").unwrap();
+        let theirs = nexa_gateway::dataplane::programs_on("wg0", Direction::Ingress).unwrap();
+        let mut ours = pinned(pin_dir);
+        ours.attach("wg0").unwrap();
+        let both = nexa_gateway::dataplane::programs_on("wg0", Direction::Ingress).unwrap();
+        assert_eq!(both.len(), 2);
+        assert_eq!(both[1], theirs[0]);
+    });
+}
