@@ -1,0 +1,137 @@
+//! What the control plane does, free of HTTP and of SQL.
+//!
+//! [`App`] offers what nobody has to be known for: signing in, the bootstrap, health. Everything else hangs on a
+//! [`Caller`], an [`Admin`] or a [`GatewayStream`], which only authorization makes.
+
+mod audit;
+mod bootstrap;
+mod caller;
+mod changes;
+mod device;
+mod error;
+mod gateway;
+mod gateway_stream;
+mod group;
+mod housekeeping;
+mod input;
+mod network;
+mod page;
+mod password;
+mod profile;
+mod resource;
+mod rule;
+mod session;
+mod snapshot;
+mod token;
+mod user;
+mod wg_quick;
+
+use std::sync::Arc;
+
+use nexa_types::Revision;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+pub use bootstrap::BootstrapRequest;
+pub use caller::{Admin, Caller};
+pub use device::{EnrolRequest, UpdateDevice};
+pub use error::Error;
+pub use gateway::{CreateGateway, UpdateGateway};
+pub use gateway_stream::{Close, GatewayIdentity, GatewayStream, HEARTBEAT};
+pub use group::CreateGroup;
+pub use network::UpdateNetwork;
+pub use resource::ResourceBody;
+pub use rule::{CreateRule, UpdateRule};
+pub use session::SignIn;
+pub use user::{CreateUser, UpdateUser};
+
+use crate::store::Store;
+
+/// Result of what the application does.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// How to reach the database.
+#[derive(Clone, Debug)]
+pub struct Database {
+    /// `postgres://user:password@host/name`.
+    pub url: String,
+    /// At most this many connections.
+    pub max_connections: u32,
+}
+
+/// The application. Clones are the same one.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    passwords: password::Passwords,
+    revisions: watch::Receiver<Revision>,
+    snapshots: snapshot::Cache,
+    refused: gateway_stream::RefusedTokens,
+}
+
+/// What runs beside the requests. Dropped or stopped, it ends, and the gateways' streams end with it.
+pub struct Background(JoinSet<()>);
+
+impl App {
+    /// Brings the schema up to date, then starts. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// When the database is away or its URL is wrong, or the schema is of a newer version than this program.
+    pub async fn start(database: &Database) -> anyhow::Result<(Self, Background)> {
+        let store = Store::new(&database.url, database.max_connections)?;
+        store.migrate().await?;
+        let (sender, revisions) = watch::channel(Revision(0));
+        let mut background = JoinSet::new();
+        changes::spawn(&mut background, &store, sender);
+        let app = Self(Arc::new(Inner {
+            store: store.clone(),
+            passwords: password::Passwords::new()?,
+            revisions,
+            snapshots: snapshot::Cache::default(),
+            refused: gateway_stream::RefusedTokens::default(),
+        }));
+        background.spawn(housekeeping::run(store));
+        Ok((app, Background(background)))
+    }
+
+    /// Brings the schema up to date.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn migrate(database: &Database) -> anyhow::Result<()> {
+        let store = Store::new(&database.url, 1)?;
+        store.migrate().await?;
+        store.close().await;
+        Ok(())
+    }
+
+    /// Whether requests can be served now.
+    ///
+    /// # Errors
+    /// [`Error::DatabaseAway`] where the database does not answer or its schema is older than this program.
+    pub async fn ready(&self) -> Result<()> {
+        if self.0.store.ready().await? {
+            Ok(())
+        } else {
+            Err(Error::DatabaseAway("its schema is not migrated".into()))
+        }
+    }
+
+    /// Gives all connections to the database back.
+    pub async fn close(&self) {
+        self.0.store.close().await;
+    }
+
+    fn store(&self) -> &Store {
+        &self.0.store
+    }
+}
+
+impl Background {
+    /// Ends it; streams of gateways close.
+    pub async fn stop(mut self) {
+        self.0.shutdown().await;
+    }
+}

@@ -1,0 +1,204 @@
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use ipnet::IpNet;
+use nexa_types::{Cidr, DeviceId};
+use serde::{Deserialize, Deserializer};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::error::Meaning as _;
+use super::page::Window;
+use super::rule::in_use;
+use super::{Caller, Error, Result, input};
+use crate::model::{Device, Network, Page, PageQuery};
+use crate::store::device::{NewDevice, Owned};
+use crate::store::{AuditEntry, Db, device, network, rule};
+
+/// How long the addresses of a removed device rest before another device may have them.
+pub(super) const ADDRESS_REST: TimeDelta = TimeDelta::hours(1);
+
+/// A device to enrol for oneself.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EnrolRequest {
+    /// 1 to 63 printable characters.
+    pub name: String,
+    /// What `wg pubkey` prints. The private key stays on the device.
+    #[schema(example = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=")]
+    pub public_key: String,
+}
+
+/// What to change of a device; what is left out stays.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateDevice {
+    /// 1 to 63 printable characters.
+    #[schema(nullable = false)]
+    pub name: Option<String>,
+    /// Whether no gateway serves it. Only administrators change it.
+    #[schema(nullable = false)]
+    pub disabled: Option<bool>,
+    /// When it stops being served; null for never. Only administrators change it.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<DateTime<Utc>>)]
+    pub expires_at: Option<Option<DateTime<Utc>>>,
+}
+
+/// Tells null, which clears, from a member that is left out.
+fn given<'de, D: Deserializer<'de>>(json: D) -> std::result::Result<Option<Option<DateTime<Utc>>>, D::Error> {
+    Deserialize::deserialize(json).map(Some)
+}
+
+impl Caller {
+    /// Enrols a device for the caller and gives it an address of each family.
+    ///
+    /// # Errors
+    /// What is wrong with the request; `name_taken`; `public_key_taken`; `pool_exhausted`.
+    pub async fn enrol(&self, request: &EnrolRequest) -> Result<Device> {
+        let name = input::name("name", &request.name)?;
+        let public_key = input::public_key(&request.public_key)?;
+        let key_taken = || {
+            let detail = "this key belongs to a device or gateway already; make a new one by `wg genkey`";
+            Error::conflict_at("public_key_taken", "public_key", detail)
+        };
+        // Its lock on the network makes enrolments take turns; the unique constraints hold without it.
+        let mut change = self.store().visible_change().await?;
+        let db = change.connection();
+        if device::key_is_a_gateways(db, public_key).await? {
+            return Err(key_taken());
+        }
+        let network = network::get(db).await?;
+        let (v4, v6) = allocate(db, &network).await?;
+        let id = DeviceId(Uuid::now_v7());
+        let new = NewDevice { id, user: self.user.id, name: &name, public_key, v4, v6 };
+        device::insert(db, new).await.map_err(|error| match error.constraint() {
+            Some("devices_name") => Error::name_taken("name"),
+            Some("devices_public_key") => key_taken(),
+            _ => error.into(),
+        })?;
+        let device = device::get(db, id, Owned::By(self.user.id)).await?.ok_or(Error::NotFound("device"))?;
+        change.commit(AuditEntry::new(&self.actor(), "device.enrol", id).after(&device)).await?;
+        Ok(device)
+    }
+
+    /// Devices, oldest first: all for an administrator, one's own for a user.
+    ///
+    /// # Errors
+    /// What is wrong with the query.
+    pub async fn devices(&self, query: &PageQuery) -> Result<Page<Device>> {
+        let window = Window::<Uuid>::of(query)?;
+        let mut db = self.store().connection().await?;
+        let devices =
+            device::page(&mut db, self.owned(), window.cursor.unwrap_or_default(), window.rows()).await?;
+        Ok(window.page(devices, |device| device.id.to_string()))
+    }
+
+    /// A device.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], for a user also where it is another's.
+    pub async fn device(&self, id: DeviceId) -> Result<Device> {
+        let mut db = self.store().connection().await?;
+        device::get(&mut db, id, self.owned()).await?.ok_or(Error::NotFound("device"))
+    }
+
+    /// Changes a device.
+    ///
+    /// # Errors
+    /// As [`Self::device`]; what is wrong with the request; `name_taken`; `admin_required` for what only
+    /// administrators change.
+    pub async fn update_device(&self, id: DeviceId, request: &UpdateDevice) -> Result<Device> {
+        let name = request.name.as_deref().map(|text| input::name("name", text)).transpose()?;
+        let mut change = self.store().visible_change().await?;
+        let db = change.connection();
+        let before = device::get(db, id, self.owned()).await?.ok_or(Error::NotFound("device"))?;
+        if (request.disabled.is_some() || request.expires_at.is_some()) && !self.is_admin() {
+            let detail = "only an administrator disables devices or sets when they expire; ask one";
+            return Err(Error::forbidden("admin_required", detail));
+        }
+        let mut after = before.clone();
+        after.name = name.unwrap_or(after.name);
+        after.disabled = request.disabled.unwrap_or(after.disabled);
+        after.expires_at = request.expires_at.unwrap_or(after.expires_at);
+        if after == before {
+            return Ok(after);
+        }
+        device::update(db, &after).await.when_violates("devices_name", || Error::name_taken("name"))?;
+        let after = device::get(db, id, self.owned()).await?.ok_or(Error::NotFound("device"))?;
+        change
+            .commit(AuditEntry::new(&self.actor(), "device.update", id).before(&before).after(&after))
+            .await?;
+        Ok(after)
+    }
+
+    /// Removes a device; its addresses rest for an hour.
+    ///
+    /// # Errors
+    /// As [`Self::device`]; `in_use` while a rule names it.
+    pub async fn delete_device(&self, id: DeviceId) -> Result<()> {
+        let mut change = self.store().visible_change().await?;
+        let db = change.connection();
+        let before = device::get(db, id, self.owned()).await?.ok_or(Error::NotFound("device"))?;
+        in_use(&rule::naming_subject(db, id.0).await?)?;
+        device::delete(db, id, Utc::now() + ADDRESS_REST).await?;
+        Ok(change.commit(AuditEntry::new(&self.actor(), "device.delete", id).before(&before)).await?)
+    }
+
+    pub(super) fn owned(&self) -> Owned {
+        if self.is_admin() { Owned::ByAnyone } else { Owned::By(self.user.id) }
+    }
+}
+
+/// The lowest free address of each pool. The caller holds the network's lock.
+async fn allocate(db: &mut Db, network: &Network) -> Result<(Ipv4Addr, Ipv6Addr)> {
+    let exhausted = |pool: Cidr| {
+        let detail = format!(
+            "no address of {pool} is free; remove devices, or ask an administrator for a larger pool"
+        );
+        Error::conflict("pool_exhausted", detail)
+    };
+    let mut lowest_free = async |pool| {
+        let (first, last) = device_range(pool).ok_or_else(|| exhausted(pool))?;
+        device::lowest_free(db, first, last).await?.ok_or_else(|| exhausted(pool))
+    };
+    match (lowest_free(network.pool_v4).await?, lowest_free(network.pool_v6).await?) {
+        (IpAddr::V4(v4), IpAddr::V6(v6)) => Ok((v4, v6)),
+        other => Err(Error::Internal(format!("pools of the wrong family gave {other:?}"))),
+    }
+}
+
+/// First and last address of a pool that devices may have: neither the network's, nor the gateways', which is the
+/// first host's, nor IPv4's broadcast. `None` where none is left.
+pub(super) fn device_range(pool: Cidr) -> Option<(IpAddr, IpAddr)> {
+    match pool.net() {
+        IpNet::V4(net) => {
+            let (first, last) =
+                (net.network().to_bits().checked_add(2)?, net.broadcast().to_bits().checked_sub(1)?);
+            (first <= last).then(|| (Ipv4Addr::from_bits(first).into(), Ipv4Addr::from_bits(last).into()))
+        }
+        IpNet::V6(net) => {
+            let (first, last) = (net.network().to_bits().checked_add(2)?, net.broadcast().to_bits());
+            (first <= last).then(|| (Ipv6Addr::from_bits(first).into(), Ipv6Addr::from_bits(last).into()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(pool: &str) -> Option<(String, String)> {
+        device_range(pool.parse().unwrap()).map(|(first, last)| (first.to_string(), last.to_string()))
+    }
+
+    #[test]
+    fn devices_never_have_the_networks_the_gateways_or_the_broadcast_address() {
+        let text = |first: &str, last: &str| Some((first.to_owned(), last.to_owned()));
+        assert_eq!(range("100.96.0.0/29"), text("100.96.0.2", "100.96.0.6"));
+        assert_eq!(range("100.96.0.0/30"), text("100.96.0.2", "100.96.0.2"));
+        assert_eq!(range("100.96.0.0/31"), None);
+        assert_eq!(range("fd00::/126"), text("fd00::2", "fd00::3"));
+        assert_eq!(range("fd00::/127"), None);
+    }
+}

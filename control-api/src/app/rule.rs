@@ -1,0 +1,188 @@
+use nexa_types::{DeviceId, GroupId, RuleId, UserId};
+use nexa_wire::snapshot::{Subject, Target};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::error::Meaning as _;
+use super::page::Window;
+use super::{Admin, Error, Result, input};
+use crate::model::{EffectBody, Page, PageQuery, Rule, SubjectBody, SubjectKind, TargetBody};
+use crate::store::{AuditEntry, rule};
+
+const NOTE_MAX: usize = 500;
+const LIST_MAX: usize = 500;
+
+/// A rule to make. It is in force at once.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateRule {
+    /// Whether it admits or refuses. Deny beats allow.
+    pub effect: EffectBody,
+    /// At least one, none twice.
+    #[schema(min_items = 1, max_items = 500)]
+    pub who: Vec<SubjectBody>,
+    /// At least one, none twice.
+    #[schema(min_items = 1, max_items = 500)]
+    pub what: Vec<TargetBody>,
+    /// Why it is there, for people. Up to 500 characters.
+    #[schema(nullable = false)]
+    pub note: Option<String>,
+}
+
+/// What to change of a rule; what is left out stays.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateRule {
+    /// Why it is there, for people. Up to 500 characters.
+    #[schema(nullable = false)]
+    pub note: Option<String>,
+    /// Whether it is in force.
+    #[schema(nullable = false)]
+    pub enabled: Option<bool>,
+}
+
+impl Admin {
+    /// Rules, lowest number first.
+    ///
+    /// # Errors
+    /// What is wrong with the query.
+    pub async fn rules(&self, query: &PageQuery) -> Result<Page<Rule>> {
+        let window = Window::<i32>::of(query)?;
+        let mut db = self.store().connection().await?;
+        let rules = rule::page(&mut db, window.cursor.unwrap_or(0), window.rows()).await?;
+        Ok(window.page(rules, |rule| rule.id.to_string()))
+    }
+
+    /// A rule.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn rule(&self, id: RuleId) -> Result<Rule> {
+        rule::get(&mut *self.store().connection().await?, id).await?.ok_or(Error::NotFound("rule"))
+    }
+
+    /// Makes a rule, and puts it in force.
+    ///
+    /// # Errors
+    /// What is wrong with the request; `unknown_id` where it names what there is not.
+    pub async fn create_rule(&self, request: &CreateRule) -> Result<Rule> {
+        let note = input::note("note", request.note.as_deref().unwrap_or_default(), NOTE_MAX)?;
+        let who = parse_list("who", &request.who, subject)?;
+        let what = parse_list("what", &request.what, |_, body| Ok(Target::from(*body)))?;
+
+        let mut change = self.store().visible_change().await?;
+        let db = change.connection();
+        let id = rule::insert(db, request.effect.into(), &note).await?;
+        for ((index, subject), position) in who.into_iter().enumerate().zip(0..) {
+            let inserted = rule::insert_subject(db, id, position, subject).await;
+            let (kind, constraint) = match subject {
+                Subject::Everyone => ("everyone", ""),
+                Subject::Group(_) => ("group", "rule_subjects_group"),
+                Subject::User(_) => ("user", "rule_subjects_user"),
+                Subject::Device(_) => ("device", "rule_subjects_device"),
+            };
+            inserted.when_violates(constraint, || unknown(format!("who[{index}].id"), kind))?;
+        }
+        for ((index, target), position) in what.into_iter().enumerate().zip(0..) {
+            let inserted = rule::insert_target(db, id, position, target).await;
+            inserted.when_violates("rule_targets_resource", || {
+                unknown(format!("what[{index}].id"), "resource")
+            })?;
+        }
+        let rule = rule::get(db, id).await?.ok_or(Error::NotFound("rule"))?;
+        change.commit(AuditEntry::new(&self.actor(), "rule.create", id).after(&rule)).await?;
+        Ok(rule)
+    }
+
+    /// Changes a rule's note, or whether it is in force.
+    ///
+    /// # Errors
+    /// What is wrong with the request; [`Error::NotFound`].
+    pub async fn update_rule(&self, id: RuleId, request: &UpdateRule) -> Result<Rule> {
+        let note = request.note.as_deref().map(|text| input::note("note", text, NOTE_MAX)).transpose()?;
+        let mut change = match request.enabled {
+            Some(_) => self.store().visible_change().await?,
+            None => self.store().ordered_change().await?,
+        };
+        let db = change.connection();
+        let before = rule::get(db, id).await?.ok_or(Error::NotFound("rule"))?;
+        let mut after = before.clone();
+        after.note = note.unwrap_or(after.note);
+        after.enabled = request.enabled.unwrap_or(after.enabled);
+        if after == before {
+            return Ok(after);
+        }
+        rule::update(db, &after).await?;
+        change
+            .commit(AuditEntry::new(&self.actor(), "rule.update", id).before(&before).after(&after))
+            .await?;
+        Ok(after)
+    }
+
+    /// Removes a rule.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn delete_rule(&self, id: RuleId) -> Result<()> {
+        let mut change = self.store().visible_change().await?;
+        let db = change.connection();
+        let before = rule::get(db, id).await?.ok_or(Error::NotFound("rule"))?;
+        rule::delete(db, id).await?;
+        Ok(change.commit(AuditEntry::new(&self.actor(), "rule.delete", id).before(&before)).await?)
+    }
+}
+
+/// Refuses to remove what rules name: a rule that lost what it speaks of would mean something else.
+pub(super) fn in_use(rules: &[RuleId]) -> Result<()> {
+    if rules.is_empty() {
+        return Ok(());
+    }
+    let numbers: Vec<String> = rules.iter().map(ToString::to_string).collect();
+    let detail = format!("named by rule {}; remove what names it first", numbers.join(", "));
+    Err(Error::conflict("in_use", detail))
+}
+
+fn parse_list<B, T: PartialEq>(
+    field: &'static str,
+    bodies: &[B],
+    parse: impl Fn(String, &B) -> Result<T>,
+) -> Result<Vec<T>> {
+    if bodies.is_empty() {
+        return Err(Error::invalid(
+            "empty_list",
+            field,
+            "name at least one; an empty list means nobody and nothing",
+        ));
+    }
+    if bodies.len() > LIST_MAX {
+        let detail = format!("name at most {LIST_MAX}; use a group, or several rules");
+        return Err(Error::invalid("too_many", field, detail));
+    }
+    let mut list: Vec<T> = Vec::with_capacity(bodies.len());
+    for (index, body) in bodies.iter().enumerate() {
+        let item = parse(format!("{field}[{index}]"), body)?;
+        if list.contains(&item) {
+            let detail = "this is in the list already; leave it out here";
+            return Err(Error::invalid("duplicate", format!("{field}[{index}]"), detail));
+        }
+        list.push(item);
+    }
+    Ok(list)
+}
+
+fn subject(field: String, body: &SubjectBody) -> Result<Subject> {
+    match (body.kind, body.id) {
+        (SubjectKind::Everyone, None) => Ok(Subject::Everyone),
+        (SubjectKind::Everyone, Some(_)) => {
+            Err(Error::invalid("id_not_allowed", format!("{field}.id"), "`everyone` has no id; leave it out"))
+        }
+        (SubjectKind::Group, Some(id)) => Ok(Subject::Group(GroupId(id))),
+        (SubjectKind::User, Some(id)) => Ok(Subject::User(UserId(id))),
+        (SubjectKind::Device, Some(id)) => Ok(Subject::Device(DeviceId(id))),
+        (_, None) => Err(Error::invalid("id_missing", format!("{field}.id"), "say which one by its id")),
+    }
+}
+
+fn unknown(field: String, kind: &str) -> Error {
+    Error::invalid("unknown_id", field, format!("there is no {kind} with this id; create it first"))
+}

@@ -1,0 +1,3 @@
+mod get;
+
+pub(super) use get::{__path_get, get};

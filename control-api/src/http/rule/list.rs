@@ -1,0 +1,22 @@
+use axum::Json;
+
+use crate::app::Result;
+use crate::http::extract::{AsAdmin, Query};
+use crate::http::problem::{BadQuery, ForAdmins};
+use crate::model::{Page, PageQuery, Rule};
+
+/// Lists rules, lowest number first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/rules",
+    tag = "rules",
+    security(("session" = [])),
+    params(PageQuery),
+    responses((status = 200, body = Page<Rule>), ForAdmins, BadQuery),
+)]
+pub(in crate::http) async fn list(
+    AsAdmin(admin): AsAdmin,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<Page<Rule>>> {
+    admin.rules(&query).await.map(Json)
+}

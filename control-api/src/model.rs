@@ -1,0 +1,21 @@
+//! What the API shows: shapes that handlers answer with and that audit rows hold. No secret is in any of them.
+
+mod audit;
+mod device;
+mod gateway;
+mod group;
+mod network;
+mod page;
+mod resource;
+mod rule;
+mod user;
+
+pub use audit::{Actor, ActorKind, AuditEvent};
+pub use device::{Device, DeviceStatus, Profile, ProfileDevice, ProfileGateway};
+pub use gateway::{Gateway, GatewayWithToken};
+pub use group::{Group, Member};
+pub use network::Network;
+pub use page::{Page, PageQuery};
+pub use resource::{Resource, TrafficBody};
+pub use rule::{EffectBody, Rule, SubjectBody, SubjectKind, TargetBody, TargetKind};
+pub use user::{Role, Session, User};

@@ -1,0 +1,57 @@
+//! Serves the API until it is told to stop.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use crate::app::{App, Database};
+use crate::http;
+
+/// How long requests may go on after the order to stop.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Migrates, then serves on `listen` until `stop` is ready; requests that run are then finished.
+///
+/// # Errors
+/// When the address is taken, or the database is away at the start.
+pub async fn serve(
+    listen: SocketAddr,
+    database: &Database,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<()> {
+    let (app, background) = App::start(database).await.context("starting with the database")?;
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
+    tracing::info!("listening on {}", listener.local_addr()?);
+    if !app.has_owner().await? {
+        tracing::warn!(
+            "there is no owner yet: run `nexa-control bootstrap`, and use its token at POST /api/v1/bootstrap"
+        );
+    }
+    let (stopping, stopped) = oneshot::channel();
+    let stop = async move {
+        stop.await;
+        tracing::info!("stopping");
+        // The streams of gateways end with it; graceful shutdown does not wait for them.
+        background.stop().await;
+        // The receiver is there as long as the server below runs.
+        let _ = stopping.send(());
+    };
+    let server = axum::serve(listener, http::router(app.clone())).with_graceful_shutdown(stop);
+    let overdue = async {
+        match stopped.await {
+            Ok(()) => tokio::time::sleep(GRACE).await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        served = server => served?,
+        () = overdue => tracing::warn!("some requests took longer than {GRACE:?} and were cut off"),
+    }
+    // Streams note their end in the database before its connections close.
+    let _ = tokio::time::timeout(Duration::from_secs(2), app.close()).await;
+    Ok(())
+}
