@@ -12,6 +12,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 /// A program to run, with its arguments and environment.
+#[derive(Clone)]
 pub struct Program {
     program: OsString,
     arguments: Vec<OsString>,

@@ -27,13 +27,13 @@ pub struct Executable {
 }
 
 impl Executable {
-    /// The part that runs it.
+    /// The part that runs it. Tests of programs in the kernel are told by their file's name, `kernel…`.
     pub fn part(&self) -> Part {
         let integration = self.kind == "test";
         match self.package.as_str() {
             "nexa-control" => Part::Api,
             "nexa-lab" => Part::Lab,
-            "nexa-gateway" if integration && self.name.starts_with("kernel_") => Part::Ebpf,
+            _ if integration && self.name.starts_with("kernel") => Part::Ebpf,
             "nexa-gateway" | "nexa-tunnel" if integration => Part::Lab,
             _ => Part::Unit,
         }
@@ -133,6 +133,9 @@ mod tests {
         assert_eq!(part("nexa-policy", "test", "properties"), Part::Unit);
         assert_eq!(part("nexa-gateway", "bin", "nexa-gateway"), Part::Unit);
         assert_eq!(part("nexa-gateway", "test", "kernel_verdicts"), Part::Ebpf);
+        assert_eq!(part("nexa-gateway", "test", "netns_gateway"), Part::Lab);
+        assert_eq!(part("nexa-differential", "test", "kernel"), Part::Ebpf);
+        assert_eq!(part("nexa-differential", "test", "host"), Part::Unit);
         assert_eq!(part("nexa-tunnel", "lib", "nexa_tunnel"), Part::Unit);
         assert_eq!(part("nexa-tunnel", "test", "namespaces"), Part::Lab);
         assert_eq!(part("nexa-control", "test", "devices"), Part::Api);

@@ -52,7 +52,7 @@ fn as_root(checkout: &Checkout, program: Program, count: fn(&str) -> Tally) -> R
 
 /// Runs a program, showing its output as it comes, and counts in it. Ending badly without having counted a failure,
 /// it counts as one: it crashed, or its build failed.
-fn counted(program: &Program, count: fn(&str) -> Tally) -> Result<Tally> {
+pub fn counted(program: &Program, count: fn(&str) -> Tally) -> Result<Tally> {
     let mut child =
         program.command().stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot start it")?;
     let mut output = String::new();
@@ -71,7 +71,8 @@ fn counted(program: &Program, count: fn(&str) -> Tally) -> Result<Tally> {
     Ok(tally)
 }
 
-fn report(outcome: Result<Tally>) -> Tally {
+/// Counts a program that could not be run as a failure.
+pub fn report(outcome: Result<Tally>) -> Tally {
     outcome.unwrap_or_else(|error| {
         say(format_args!("test: {error:#}"));
         Tally::one(false)

@@ -31,6 +31,20 @@ impl Tally {
         output.lines().filter_map(|line| line.trim_start().strip_prefix("test result: ")).map(result).sum()
     }
 
+    /// Reads vitest's summary: `Tests  1 failed | 25 passed (26)`.
+    pub fn of_vitest(output: &str) -> Self {
+        let summaries = output.lines().filter_map(|line| line.trim_start().strip_prefix("Tests "));
+        summaries
+            .map(|summary| {
+                let count = |word: &str| {
+                    let mut parts = summary.split(['|', '(']).map(str::trim);
+                    parts.find_map(|part| part.strip_suffix(word)?.trim().parse().ok()).unwrap_or(0)
+                };
+                Self { passed: count("passed"), failed: count("failed") }
+            })
+            .sum()
+    }
+
     /// Counts the walk-through's steps, one line each.
     pub fn of_walk_through(output: &str) -> Self {
         output
@@ -96,6 +110,13 @@ mod tests {
     #[test]
     fn output_without_results_counts_nothing() {
         assert!(Tally::of_harness("error: could not compile\n").is_empty());
+    }
+
+    #[test]
+    fn vitest_is_counted_from_its_summary() {
+        let output = " Test Files  1 failed | 1 passed (2)\n      Tests  1 failed | 25 passed (26)\n";
+        assert_eq!(Tally::of_vitest(output), Tally { passed: 25, failed: 1 });
+        assert_eq!(Tally::of_vitest("      Tests  7 passed (7)\n"), Tally { passed: 7, failed: 0 });
     }
 
     #[test]

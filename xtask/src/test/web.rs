@@ -1,28 +1,36 @@
-//! The web console's packages: what they need is installed, then each is built and tested. Each command counts as one
-//! test.
+//! The web packages: what they need is installed, then all are formatted, linted, built and tested. The tests count one
+//! by one, each other command as one test.
 
 use super::{
-    run::{npm, succeeds},
+    run::{counted, npm, report, succeeds},
     tally::Tally,
 };
-use crate::checkout::Checkout;
+use crate::{checkout::Checkout, progress::say};
 
-/// Builds and tests the packages, from the root `package.json` or the console's own.
+/// Scripts of the root `package.json` that must succeed.
+const CHECKS: [&str; 3] = ["format:check", "lint", "build"];
+
+/// Installs, checks and tests the packages of the root `package.json`.
 pub fn run(checkout: &Checkout) -> Tally {
-    let folders = [checkout.root().to_owned(), checkout.root().join("admin-web")];
-    let Some(folder) = folders.iter().find(|folder| folder.join("package.json").is_file()) else {
+    if !checkout.root().join("package.json").is_file() {
         return Tally::default();
+    }
+    let npm = match npm(checkout) {
+        Ok(npm) => npm,
+        Err(error) => return report(Err(error)),
     };
-    let install = if folder.join("package-lock.json").is_file() { "ci" } else { "install" };
-    let everywhere: &[&str] = if folder == checkout.root() { &["--workspaces"] } else { &[] };
-    let commands: [&[&str]; 3] =
-        [&[install, "--no-audit", "--no-fund"], &["run", "build"], &["run", "test", "--if-present"]];
-    commands
+    let npm = |arguments: &[&str]| npm.clone().args(arguments);
+    say("test: installing the web packages' dependencies");
+    if !succeeds(&npm(&["ci", "--no-audit", "--no-fund"])) {
+        return Tally::one(false);
+    }
+    let checks: Tally = CHECKS
         .into_iter()
-        .map(|command| {
-            let workspaces = if command[0] == "run" { everywhere } else { &[] };
-            let npm = npm(checkout).map(|npm| npm.directory(folder).args(command).args(workspaces));
-            Tally::one(npm.is_ok_and(|npm| succeeds(&npm)))
+        .map(|script| {
+            say(format_args!("test: npm run {script}"));
+            Tally::one(succeeds(&npm(&["run", "--if-present", script])))
         })
-        .sum()
+        .sum();
+    say("test: npm test");
+    checks + report(counted(&npm(&["test"]).env("NO_COLOR", "1"), Tally::of_vitest))
 }
