@@ -37,21 +37,32 @@ const PACKAGES: &[(&str, Option<&str>)] = &[
 ];
 
 /// Keeps the packages from starting services and from making a system-wide Postgres cluster, while they install
-/// only: the lab runs its own servers in its own namespaces. Files that an administrator put there stay.
+/// only: the lab runs its own servers in its own namespaces. Files that an administrator put there stay; in place of
+/// one that was made for the time being comes the package's own.
 const QUIET_INSTALL: &str = r#"
 set -eu
-made=""
-trap 'for file in $made; do rm -f "$file"; done' EXIT
-if [ ! -e /usr/sbin/policy-rc.d ]; then
-    made="$made /usr/sbin/policy-rc.d"
-    printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d
-    chmod 755 /usr/sbin/policy-rc.d
+policy=/usr/sbin/policy-rc.d
+cluster=/etc/postgresql-common/createcluster.conf
+made_policy="" made_cluster=""
+restore() {
+    [ -z "$made_policy" ] || rm -f "$policy"
+    if [ -n "$made_cluster" ]; then
+        rm -f "$cluster" "$cluster.ucf-dist"
+        cp /usr/share/postgresql-common/createcluster.conf "$cluster" 2>/dev/null || true
+    fi
+}
+trap restore EXIT
+if [ ! -e "$policy" ]; then
+    made_policy=yes
+    printf '#!/bin/sh\nexit 101\n' > "$policy"
+    chmod 755 "$policy"
 fi
-if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
-    mkdir -p /etc/postgresql-common/createcluster.d
-    made="$made /etc/postgresql-common/createcluster.d/nexavpn.conf"
-    printf 'create_main_cluster = false\n' > /etc/postgresql-common/createcluster.d/nexavpn.conf
+if [ ! -e "$cluster" ]; then
+    made_cluster=yes
+    mkdir -p "${cluster%/*}"
+    printf 'create_main_cluster = false\n' > "$cluster"
 fi
+export UCF_FORCE_CONFFOLD=1
 export DEBIAN_FRONTEND=noninteractive
 apt-get update
 nginx_was=$(command -v nginx || true)
