@@ -54,6 +54,18 @@ impl Folder {
         self.root.join("logs").join(format!("{name}.log"))
     }
 
+    /// Removes the logs of an earlier lab, but that of `up` itself, which is being written.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    pub fn remove_logs(&self) -> Result<()> {
+        let logs = fs::read_dir(self.root.join("logs")).context("cannot list the logs")?;
+        for log in logs.flatten().filter(|log| log.file_name() != "up.log") {
+            drop(fs::remove_file(log.path()));
+        }
+        Ok(())
+    }
+
     /// The folder that servers without privileges can reach.
     pub fn reachable(&self) -> PathBuf {
         Path::new(REACHABLE).join(self.prefix.as_str().trim_end_matches('-'))

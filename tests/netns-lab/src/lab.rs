@@ -65,6 +65,7 @@ impl Lab {
             say(&line);
         }
         folder.make_reachable()?;
+        folder.remove_logs()?;
         let ledger = Ledger::new(&folder.state(), folder.root())?;
         ledger.supervisor(process::record("nexa-lab", nix::unistd::getpid().as_raw(), Signal::SIGTERM)?)?;
         ledger.folder(&folder.reachable())?;

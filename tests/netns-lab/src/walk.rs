@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use crate::{api::Api, control::Control, interrupt, lab::Lab, names::SERVER, namespace::Namespace, wait};
+use crate::{
+    api::Api, control::Control, interrupt, lab::Lab, names::SERVER, namespace::Namespace, process, wait,
+};
 
 mod bootstrap;
 mod control_down;
@@ -66,6 +68,9 @@ pub fn run(lab: &mut Lab, say: &mut dyn FnMut(&str)) -> Verdict {
                 verdict.failed += 1;
                 let error = format!("{error:#}").replace('\n', "\n     ");
                 say(&format!("✗ {number:>2} {title} … {error} ({seconds:.1} s)"));
+                for line in process::tail(walk.lab.gateway.log(), 3).lines() {
+                    say(&format!("     gateway: {line}"));
+                }
             }
         }
     }
