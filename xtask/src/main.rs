@@ -1,2 +1,77 @@
-//! Placeholder.
-fn main() {}
+//! Set-up, build, the lab and the tests of NexaVPN: `cargo xtask --help`.
+//!
+//! Runs as root or as a user with sudo, which it calls for single steps; files below `target/` stay the property of
+//! the checkout's owner.
+#![expect(clippy::print_stdout, reason = "a command-line tool speaks on standard output")]
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::{
+    checkout::Checkout,
+    test::{Part, Tier},
+};
+
+mod checkout;
+mod ebpf;
+mod program;
+mod progress;
+mod setup;
+mod test;
+mod up;
+
+/// Set-up, build, the lab and the tests of NexaVPN.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Installs what is missing: system packages, the eBPF toolchain, Node.
+    Setup,
+    /// Builds the gateway's eBPF programs into target/ebpf/nexa-gateway-ebpf.o.
+    Ebpf,
+    /// Shows the whole system on this machine: builds, starts the lab, walks through the main job, keeps it running.
+    Up {
+        /// Tears everything down after the walk-through; the exit code is its verdict.
+        #[arg(long, conflicts_with = "detach")]
+        once: bool,
+        /// Leaves the lab running in the background; `cargo xtask down` ends it.
+        #[arg(long)]
+        detach: bool,
+    },
+    /// Ends a running lab and removes what a crashed one left.
+    Down,
+    /// Runs the tests; without a part, all of them. The last line is "N passed, N failed".
+    Test {
+        /// Adds long soaks and deep fuzz (`NEXA_TEST_TIER=full` in the tests' environment).
+        #[arg(long)]
+        full: bool,
+        /// What to run.
+        #[arg(value_enum)]
+        parts: Vec<Part>,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = Checkout::find().and_then(|checkout| match arguments.command {
+        Command::Setup => setup::run(&checkout).map(|()| ExitCode::SUCCESS),
+        Command::Ebpf => ebpf::run(&checkout).map(|()| ExitCode::SUCCESS),
+        Command::Up { once: true, .. } => up::run(&checkout, up::Mode::Once),
+        Command::Up { detach: true, .. } => up::run(&checkout, up::Mode::Detached),
+        Command::Up { .. } => up::run(&checkout, up::Mode::Foreground),
+        Command::Down => up::down(&checkout),
+        Command::Test { full, parts } => {
+            test::run(&checkout, if full { Tier::Full } else { Tier::Ci }, &parts)
+        }
+    });
+    outcome.unwrap_or_else(|error| {
+        println!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

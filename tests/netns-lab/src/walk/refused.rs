@@ -1,0 +1,104 @@
+//! Step 5: what is not granted is not reached, and the counters say why.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use super::{REFUSED, Walk};
+use crate::{
+    capture::Capture,
+    metrics::Metrics,
+    names::{OTHER_SERVER, SERVER, port},
+    namespace::Namespace,
+    probe,
+};
+
+/// Who tries to reach what.
+struct Attempt {
+    what: &'static str,
+    client: usize,
+    addresses: [SocketAddr; 2],
+}
+
+pub(super) fn run(walk: &mut Walk<'_>) -> Result<String> {
+    walk.connected()?;
+    let lab = &walk.lab;
+    let second = lab.clients[1].profile()?.address;
+    let attempts = [
+        Attempt { what: "another port", client: 0, addresses: SERVER.sockets(port::NEVER) },
+        Attempt { what: "another host", client: 0, addresses: OTHER_SERVER.sockets(port::HTTP) },
+        Attempt { what: "without a grant", client: 1, addresses: SERVER.sockets(port::HTTP) },
+        Attempt { what: "the other client", client: 0, addresses: second.sockets(port::HTTP) },
+    ];
+    // A listener that would answer, so that silence is the gateway's doing.
+    let _listening = listen(&lab.network.clients[1], second.sockets(port::HTTP))?;
+
+    let capture = Capture::start(&lab.network.lan)?;
+    let mut seen = Vec::new();
+    for attempt in attempts {
+        seen.push(refused(walk, &attempt).with_context(|| attempt.what)?);
+    }
+    // The capture is worth nothing unless it sees what does pass.
+    lab.network.clients[0].run(|| probe::get(SERVER.sockets(port::HTTP)[0], "/", super::LIMIT))??;
+    let packets = capture.finish()?;
+    ensure!(
+        packets.iter().any(|packet| packet.destination == SERVER.v4 && packet.port == Some(port::HTTP)),
+        "the capture on the LAN does not even see what is granted"
+    );
+    super::gateway_killed::nothing_ungranted(&packets)?;
+    Ok(seen.join(", "))
+}
+
+fn listen(namespace: &Namespace, addresses: [SocketAddr; 2]) -> Result<Vec<std::net::TcpListener>> {
+    namespace
+        .run(|| addresses.into_iter().map(std::net::TcpListener::bind).collect::<std::io::Result<Vec<_>>>())?
+        .context("cannot listen")
+}
+
+/// Tries over both families, and finds the drops counted by reason, both for the peer and in all.
+fn refused(walk: &Walk<'_>, attempt: &Attempt) -> Result<String> {
+    let lab = &walk.lab;
+    let metrics = || lab.gateway.metrics(&lab.network.gateway);
+    let device = lab.clients[attempt.client].device.as_deref().context("no device")?;
+    let hops = if lab.clients[attempt.client].granted { probe::Hops::Usual } else { probe::Hops::Marked };
+    let before = metrics()?;
+    for address in attempt.addresses {
+        match lab.network.clients[attempt.client].run(|| probe::connect(address, REFUSED, hops))? {
+            Err(error) if error.kind() == std::io::ErrorKind::TimedOut => {}
+            Err(error) => bail!("{address} was to be silent, but: {error}"),
+            Ok(_) => bail!("{address} was reached"),
+        }
+    }
+    let after = metrics()?;
+    let tries = attempt.addresses.len() as u64;
+    let peer = &[("peer", device)][..];
+    let reasons = deltas(&before, &after, "nexavpn_peer_drops_total", peer);
+    let Some((reason, _)) = reasons.iter().find(|(_, count)| *count >= tries) else {
+        bail!("{tries} packets were dropped, but the peer's counters moved by {reasons:?}");
+    };
+    let all = deltas(&before, &after, "nexavpn_drops_total", &[]);
+    ensure!(
+        all.iter().any(|(name, count)| name == reason && *count >= tries),
+        "the peer's counter says {reason}, the gateway's moved by {all:?}"
+    );
+    Ok(format!("{}: {reason}", attempt.what))
+}
+
+/// By how much the counters of a name moved, by reason.
+pub(super) fn deltas(
+    before: &Metrics,
+    after: &Metrics,
+    name: &str,
+    labels: &[(&str, &str)],
+) -> Vec<(String, u64)> {
+    after
+        .by_label(name, labels, "reason")
+        .into_iter()
+        .map(|(reason, count)| {
+            let with_reason: Vec<_> = labels.iter().copied().chain([("reason", reason.as_str())]).collect();
+            let moved = count.saturating_sub(before.count(name, &with_reason));
+            (reason, moved)
+        })
+        .filter(|(_, moved)| *moved > 0)
+        .collect()
+}

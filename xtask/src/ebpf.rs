@@ -1,0 +1,60 @@
+//! `cargo xtask ebpf`: builds the gateway's eBPF programs, which have another target, compiler and lock file.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    checkout::Checkout,
+    program::path_with,
+    progress::step,
+    setup::toolchain::{self, Compiler},
+};
+
+/// bpf-linker links, keeps type information (BTF) for aya, and debug information of which BTF is made.
+const FLAGS: [&str; 3] = ["-Clinker=bpf-linker", "-Clink-arg=--btf", "-Cdebuginfo=2"];
+
+const TARGET: &str = "bpfel-unknown-none";
+
+/// Name of the package and of its only program.
+const PROGRAM: &str = "nexa-gateway-ebpf";
+
+/// Builds the programs into `target/ebpf/nexa-gateway-ebpf.o`.
+///
+/// # Errors
+/// When the toolchain is missing or the build fails.
+pub fn run(checkout: &Checkout) -> Result<()> {
+    step("ebpf: building the gateway's programs", || {
+        let target = checkout.target().join("ebpf");
+        build(checkout, &checkout.root().join("gateway-ebpf"), &target, PROGRAM)
+    })
+}
+
+/// Builds the program of the package in `source` and puts its object into `target`.
+fn build(checkout: &Checkout, source: &Path, target: &Path, program: &str) -> Result<()> {
+    let cargo = match toolchain::compiler()? {
+        // The prebuilt core is of this compiler; RUSTC_BOOTSTRAP lets the stable one take what BPF needs.
+        Compiler::Debian(rustc) => checkout.cargo().env("RUSTC", rustc).env("RUSTC_BOOTSTRAP", "1"),
+        Compiler::Nightly => crate::program::Program::new("rustup").args(["run", "nightly", "cargo"]),
+    };
+    let build_core: &[&str] = match toolchain::compiler()? {
+        Compiler::Debian(_) => &[],
+        Compiler::Nightly => &["-Z", "build-std=core"],
+    };
+    cargo
+        .directory(source)
+        .args(["build", "--quiet", "--release", "--target", TARGET, "--target-dir"])
+        .arg(target)
+        .args(build_core)
+        .env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\x1f"))
+        .env("PATH", path_with(&toolchain::linker_folders())?)
+        .run()?;
+    let built = target.join(TARGET).join("release").join(program);
+    let object = target.join(format!("{program}.o"));
+    let bytes = fs::read(&built).with_context(|| format!("the build left no {}", built.display()))?;
+    // Unchanged bytes keep their time stamp, so that what embeds them is not built again.
+    if fs::read(&object).is_ok_and(|old| old == bytes) {
+        return Ok(());
+    }
+    fs::write(&object, bytes).with_context(|| format!("cannot write {}", object.display()))
+}

@@ -1,0 +1,68 @@
+//! `cargo xtask up` and `down`: the whole system on this machine.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::{checkout::Checkout, ebpf, program::Program, progress::step, setup};
+
+/// Packages whose programs the lab runs, and the lab itself.
+const PACKAGES: [&str; 3] = ["nexa-control", "nexa-gateway", "nexa-lab"];
+
+/// What happens after the walk-through.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Everything is torn down.
+    Once,
+    /// The lab goes on in the background.
+    Detached,
+    /// The lab goes on until Ctrl-C.
+    Foreground,
+}
+
+/// Installs, builds, starts the lab and walks through the main job.
+///
+/// # Errors
+/// When something cannot be installed, built or started. The walk-through's verdict is the exit code.
+pub fn run(checkout: &Checkout, mode: Mode) -> Result<ExitCode> {
+    setup::run(checkout)?;
+    ebpf::run(checkout)?;
+    step("up: building control-api, gateway and lab", || build(checkout, &PACKAGES))?;
+    let flag = match mode {
+        Mode::Once => Some("--once"),
+        Mode::Detached => Some("--detach"),
+        Mode::Foreground => None,
+    };
+    // In place of this process: Ctrl-C then reaches one program, which tears down before it ends. What root makes
+    // in the lab's folder, the lab gives back itself.
+    lab(checkout, "up").args(flag).arg("--bin-dir").arg(checkout.binaries()).root()?.replace()
+}
+
+/// Ends a running lab and removes what a crashed one left.
+///
+/// # Errors
+/// When the lab cannot be built or started.
+pub fn down(checkout: &Checkout) -> Result<ExitCode> {
+    if !checkout.binary("nexa-lab").is_file() {
+        step("down: building the lab's program", || build(checkout, &["nexa-lab"]))?;
+    }
+    lab(checkout, "down").root()?.replace()
+}
+
+/// The lab's program for this checkout: `up`, which walks through the main job once.
+pub fn walk_through(checkout: &Checkout) -> Program {
+    lab(checkout, "up").arg("--once").arg("--bin-dir").arg(checkout.binaries())
+}
+
+fn lab(checkout: &Checkout, verb: &str) -> Program {
+    Program::new(checkout.binary("nexa-lab"))
+        .directory(checkout.root())
+        .arg(verb)
+        .arg("--dir")
+        .arg(checkout.lab())
+}
+
+fn build(checkout: &Checkout, packages: &[&str]) -> Result<()> {
+    let packages = packages.iter().flat_map(|package| ["--package", package]);
+    checkout.cargo().args(["build", "--quiet", "--bins"]).args(packages).run()
+}
