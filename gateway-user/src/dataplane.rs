@@ -114,7 +114,9 @@ impl Dataplane {
         }
         let mut ebpf = loader.load(OBJECT).context("the kernel refused the BPF maps")?;
         for name in [INGRESS, EGRESS] {
-            classifier(&mut ebpf, name)?.load().with_context(|| format!("the kernel refused program {name}"))?;
+            classifier(&mut ebpf, name)?
+                .load()
+                .with_context(|| format!("the kernel refused program {name}"))?;
         }
         let maps = Maps::take(&mut ebpf)?;
         Ok(Self { ebpf, maps, pin_dir: options.pin_dir.clone(), installer: None })
@@ -177,7 +179,11 @@ impl Dataplane {
             });
         }
         peers.sort_by_key(|peer| peer.device);
-        Ok(Counters { generation: Generation(self.maps.state().generation()), peers, drops: self.maps.drops()? })
+        Ok(Counters {
+            generation: Generation(self.maps.state().generation()),
+            peers,
+            drops: self.maps.drops()?,
+        })
     }
 
     /// A program, for runs on packets that never were on a wire.

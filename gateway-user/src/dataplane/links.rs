@@ -30,7 +30,8 @@ pub fn attach(
             // The pin still holds the link; ours was a second hold on it.
             Ok(_) if is_attached(program, interface, direction)? => return Ok(()),
             Ok(_) => {}
-            Err(ProgramError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOLINK) => {}
+            Err(ProgramError::SyscallError(error))
+                if error.io_error.raw_os_error() == Some(libc::ENOLINK) => {}
             Err(error) => return Err(error).context("cannot replace the program behind the pinned link"),
         }
         // The link's interface is gone, or is not the one asked for.

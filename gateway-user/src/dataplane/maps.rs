@@ -5,8 +5,8 @@ use aya::Ebpf;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
 use nexa_abi::layout::{
-    DestKey, Direction, FlowKey, FlowValue, PeerCounters, PeerKey, PeerValue, PortsKey, PortsValue, Profile, State,
-    drop_index, map,
+    DestKey, Direction, FlowKey, FlowValue, PeerCounters, PeerKey, PeerValue, PortsKey, PortsValue, Profile,
+    State, drop_index, map,
 };
 use nexa_abi::reason::Reason;
 use nexa_gateway_core::Plan;
@@ -83,7 +83,10 @@ impl Maps {
             self.dest.insert(&Key::new(*bits, *key), class, 0).context("cannot write DEST")?;
         }
         for index in &plan.reset_counters {
-            let zeros = PerCpuValues::try_from(vec![PeerCounters::default(); aya::util::nr_cpus().map_err(|(_, error)| error)?])?;
+            let zeros = PerCpuValues::try_from(vec![
+                PeerCounters::default();
+                aya::util::nr_cpus().map_err(|(_, error)| error)?
+            ])?;
             self.peer_counters.set(*index, zeros, 0).context("cannot reset PEER_COUNTERS")?;
         }
         for (position, profile) in &plan.profiles {
@@ -134,7 +137,8 @@ impl Maps {
         let mut drops = Vec::new();
         for reason in Reason::ALL {
             for (direction, name) in [(Direction::Ingress, "ingress"), (Direction::Egress, "egress")] {
-                let counted = self.drops.get(&drop_index(*reason, direction), 0).context("cannot read DROPS")?;
+                let counted =
+                    self.drops.get(&drop_index(*reason, direction), 0).context("cannot read DROPS")?;
                 drops.push(Drops { reason: reason.as_str(), direction: name, packets: counted.iter().sum() });
             }
         }
@@ -151,7 +155,9 @@ impl Maps {
     }
 }
 
-fn keys<K: aya::Pod>(keys: impl Iterator<Item = Result<Key<K>, MapError>>) -> Result<Vec<(u32, K)>, MapError> {
+fn keys<K: aya::Pod>(
+    keys: impl Iterator<Item = Result<Key<K>, MapError>>,
+) -> Result<Vec<(u32, K)>, MapError> {
     keys.map(|key| key.map(|key| (key.prefix_len(), key.data()))).collect()
 }
 
