@@ -1,3 +1,32 @@
-//! The gateway daemon as a library, so that tests can use its parts.
+//! The gateway daemon around the policy programs: it moves snapshots, packets and numbers, and decides nothing.
+//!
+//! - [`supervise`]: the order of everything at start, and the loop after it; [`gateway`]: one snapshot at a time.
+//! - [`stream`]: the control plane's WebSocket; [`store`]: the last good snapshot on disk.
+//! - [`tunnel`]: the WireGuard engine and where its peers were; [`net`]: netlink and kernel settings.
+//! - [`dataplane`]: the programs on the tunnel's interface and their maps.
+//! - [`guard`]: the nft table behind the programs, and who watches it.
+//! - [`preflight`], [`config`], [`key`], [`logging`], [`metrics`], [`status`]: what their names say.
+//!
+//! **Invariants.** No packet passes before the programs are attached, the guard is loaded and a policy (maybe an
+//! empty one) is in force; `tests/netns/guard.rs` holds the guard's part. A snapshot comes into force whole or not
+//! at all. When the daemon ends, however it ends, programs and guard stay.
 
+pub mod config;
 pub mod dataplane;
+pub mod files;
+pub mod gateway;
+pub mod guard;
+pub mod key;
+pub mod logging;
+pub mod metrics;
+pub mod net;
+pub mod preflight;
+pub mod reports;
+pub mod status;
+pub mod store;
+pub mod stream;
+pub mod supervise;
+pub mod tunnel;
+
+#[cfg(test)]
+mod fixture;

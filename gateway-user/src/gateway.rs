@@ -1,0 +1,261 @@
+//! One snapshot at a time: from its text to the kernel, the tunnel and the disk.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use anyhow::Context as _;
+use chrono::{DateTime, TimeDelta, Utc};
+use nexa_types::Revision;
+use nexa_wire::snapshot::{Peer, SealError, Sealed, Snapshot};
+use tokio::task::spawn_blocking;
+
+use crate::config::InterfaceName;
+use crate::dataplane::Dataplane;
+use crate::guard::{self, Guard};
+use crate::net::Net;
+use crate::status::{Applied, Status};
+use crate::store::{LastGood, Store};
+use crate::stream::Refusal;
+use crate::tunnel::{self, Tunnel};
+use nexa_gateway_core::Lowered;
+
+/// How long a policy is served after the control plane last confirmed it.
+const LEASE: TimeDelta = TimeDelta::hours(24);
+
+/// A lease is renewed in the kernel once it can be this much longer.
+const RENEW_BY: TimeDelta = TimeDelta::minutes(10);
+
+/// The kernel counts time since boot. When the wall clock moves against that by more, ends of leases and of devices
+/// are computed anew.
+const CLOCK_STEP: TimeDelta = TimeDelta::seconds(2);
+
+/// What a snapshot changes, each part opened and, where that matters, closed to all traffic.
+pub struct Gateway {
+    /// The tunnel's interface.
+    pub interface: InterfaceName,
+    /// The programs and maps.
+    pub dataplane: Arc<Mutex<Dataplane>>,
+    /// The nft table.
+    pub guard: Arc<Guard>,
+    /// Addresses and routes.
+    pub net: Net,
+    /// The engine.
+    pub tunnel: Arc<Mutex<Tunnel>>,
+    /// The last good snapshot.
+    pub store: Store,
+    /// What others are told.
+    pub status: Arc<Status>,
+    in_force: Option<InForce>,
+}
+
+struct InForce {
+    revision: Revision,
+    snapshot: Snapshot,
+    local: Vec<IpAddr>,
+    lease_until: DateTime<Utc>,
+    clocks: (Instant, DateTime<Utc>),
+}
+
+impl InForce {
+    fn clock_has_stepped(&self) -> bool {
+        let boot = TimeDelta::from_std(self.clocks.0.elapsed()).unwrap_or(TimeDelta::MAX);
+        (Utc::now() - self.clocks.1 - boot).abs() > CLOCK_STEP
+    }
+}
+
+/// What [`Gateway::new`] takes: the parts of a [`Gateway`].
+pub struct Parts {
+    /// The tunnel's interface.
+    pub interface: InterfaceName,
+    /// The programs and maps, attached.
+    pub dataplane: Dataplane,
+    /// The nft table, installed.
+    pub guard: Arc<Guard>,
+    /// Addresses and routes.
+    pub net: Net,
+    /// The engine, not started.
+    pub tunnel: Tunnel,
+    /// The last good snapshot.
+    pub store: Store,
+    /// What others are told.
+    pub status: Arc<Status>,
+}
+
+impl Gateway {
+    /// Takes the parts over.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { interface, dataplane, guard, net, tunnel, store, status } = parts;
+        let (dataplane, tunnel) = (Arc::new(Mutex::new(dataplane)), Arc::new(Mutex::new(tunnel)));
+        Self { interface, dataplane, guard, net, tunnel, store, status, in_force: None }
+    }
+
+    /// Puts the empty policy in force: everything is denied.
+    ///
+    /// # Errors
+    /// When the programs' maps cannot be written; they then hold what they held.
+    pub async fn deny_everything(&mut self) -> anyhow::Result<()> {
+        let nothing = self.apply_policy(Lowered::default(), Utc::now() + LEASE);
+        nothing.await.context("cannot put the empty policy in force")
+    }
+
+    /// Puts a snapshot from the control plane in force and on disk.
+    ///
+    /// # Errors
+    /// [`Refusal`]; the last good snapshot is then in force. Only what a refused snapshot takes from a device may
+    /// have been taken already.
+    pub async fn accept(&mut self, sealed: Sealed) -> Result<(), Refusal> {
+        let revision = sealed.revision;
+        let outcome = match sealed.open() {
+            Ok(snapshot) => {
+                let outcome = self.put_in_force(&sealed, snapshot, Utc::now() + LEASE).await;
+                outcome.map_err(|error| Refusal { reason: format!("{error:#}"), resync: false })
+            }
+            Err(error @ SealError::Hash { .. }) => Err(Refusal { reason: error.to_string(), resync: true }),
+            Err(error @ SealError::Content { .. }) => {
+                Err(Refusal { reason: error.to_string(), resync: false })
+            }
+        };
+        match &outcome {
+            Ok(()) => {
+                // In force but not on disk is still in force: only a restart would be without it.
+                let store = self.store.clone();
+                match spawn_blocking(move || store.save(&sealed)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::error!(
+                        %revision,
+                        "cannot store the snapshot, so a restart without the control plane serves an older one: {error}"
+                    ),
+                    Err(error) => tracing::error!("storing the snapshot failed: {error}"),
+                }
+                tracing::info!(%revision, "snapshot in force");
+            }
+            Err(_) => self.status.count_refusal(),
+        }
+        outcome
+    }
+
+    /// Puts a snapshot in force that was good before this start, for what is left of its lease.
+    ///
+    /// # Errors
+    /// As for any snapshot.
+    pub async fn resume(&mut self, good: LastGood) -> anyhow::Result<()> {
+        let confirmed =
+            i64::try_from(good.confirmed_unix).ok().and_then(|unix| DateTime::from_timestamp(unix, 0));
+        let lease_until = confirmed.unwrap_or_default() + LEASE;
+        if lease_until < Utc::now() {
+            tracing::error!(%lease_until, "the stored snapshot's lease has ended: all is denied until the control plane answers");
+        }
+        self.put_in_force(&good.sealed, good.snapshot, lease_until).await
+    }
+
+    /// Lowers the snapshot in force again where that changes something: the host has other addresses, which no
+    /// resource covers; the control plane's confirmation makes the lease longer; the wall clock was set.
+    ///
+    /// # Errors
+    /// When the addresses cannot be listed or the maps not written; the policy then ends with its lease.
+    pub async fn refresh(&mut self) -> anyhow::Result<()> {
+        let Some(in_force) = &self.in_force else { return Ok(()) };
+        let local = self.local_addresses(&in_force.snapshot).await?;
+        let lease_until = self.status.confirmed_at().map_or(in_force.lease_until, |at| at + LEASE);
+        let renew = lease_until - in_force.lease_until > RENEW_BY;
+        if local == in_force.local && !renew && !in_force.clock_has_stepped() {
+            return Ok(());
+        }
+        let lowered = nexa_gateway_core::lower(&in_force.snapshot, &local)?;
+        self.apply_policy(lowered, lease_until).await?;
+        if let Some(in_force) = &mut self.in_force {
+            in_force.local = local;
+            in_force.lease_until = lease_until;
+            in_force.clocks = (Instant::now(), Utc::now());
+        }
+        Ok(())
+    }
+
+    async fn local_addresses(&self, snapshot: &Snapshot) -> anyhow::Result<Vec<IpAddr>> {
+        let mut local = self.net.local_addresses().await?;
+        // Before the interface has them, too.
+        local.extend([IpAddr::V4(snapshot.network.tunnel_v4), IpAddr::V6(snapshot.network.tunnel_v6)]);
+        local.sort_unstable();
+        local.dedup();
+        Ok(local)
+    }
+
+    async fn put_in_force(
+        &mut self,
+        sealed: &Sealed,
+        snapshot: Snapshot,
+        lease_until: DateTime<Utc>,
+    ) -> anyhow::Result<()> {
+        // Everything that can be refused is found out before anything changes.
+        let local = self.local_addresses(&snapshot).await?;
+        let lowered = nexa_gateway_core::lower(&snapshot, &local)?;
+        let before = self.in_force.as_ref().map(|in_force| in_force.snapshot.clone());
+        let network_changes = before.as_ref().is_none_or(|before| before.network != snapshot.network);
+        if network_changes {
+            // First the walls: packets of the new pools must not find a way around the tunnel.
+            self.set_guard(&snapshot).await?;
+        }
+        if let Some(kept) =
+            before.as_ref().and_then(|b| tunnel::without_moved_addresses(&b.peers, &snapshot.peers))
+        {
+            self.with_tunnel(move |tunnel| tunnel.narrow(&kept)).await?;
+        }
+        if let Err(error) = self.apply_policy(lowered, lease_until).await {
+            self.revoke_only(before, &snapshot, network_changes).await;
+            return Err(error.context("the kernel did not take the policy"));
+        }
+        if network_changes {
+            self.net.bring_up(&snapshot.network).await?;
+        }
+        let (network, peers) = (snapshot.network.clone(), snapshot.peers.clone());
+        self.with_tunnel(move |tunnel| tunnel.set_peers(&network, &peers)).await?;
+        self.status.set_applied(Applied::new(sealed.revision, sealed.hash.clone(), &snapshot));
+        let clocks = (Instant::now(), Utc::now());
+        self.in_force = Some(InForce { revision: sealed.revision, snapshot, local, lease_until, clocks });
+        Ok(())
+    }
+
+    /// The new policy is not in force; what it takes away is taken away all the same, through the tunnel.
+    async fn revoke_only(&mut self, before: Option<Snapshot>, refused: &Snapshot, network_changed: bool) {
+        let Some(before) = before else { return };
+        let still_wanted =
+            |peer: &&Peer| refused.peers.iter().any(|wanted| wanted.public_key == peer.public_key);
+        let kept: Vec<_> = before.peers.iter().filter(still_wanted).cloned().collect();
+        if let Err(error) = self.with_tunnel(move |tunnel| tunnel.narrow(&kept)).await {
+            tracing::error!("removed devices could not be taken out of the tunnel: {error:#}");
+        }
+        if network_changed && let Err(error) = self.set_guard(&before).await {
+            tracing::error!("the guard could not be put back to the earlier network: {error:#}");
+        }
+        if let Some(in_force) = &self.in_force {
+            tracing::warn!(revision = %in_force.revision, "the last good snapshot stays in force");
+        }
+    }
+
+    async fn set_guard(&self, snapshot: &Snapshot) -> anyhow::Result<()> {
+        let spec = guard::Spec::new(self.interface.clone(), Some((&snapshot.network).into()));
+        let guard = Arc::clone(&self.guard);
+        spawn_blocking(move || guard.apply(&spec)).await?.context("cannot load the nft guard")
+    }
+
+    async fn apply_policy(&self, lowered: Lowered, lease_until: DateTime<Utc>) -> anyhow::Result<()> {
+        let dataplane = Arc::clone(&self.dataplane);
+        let generation = spawn_blocking(move || lock(&dataplane).apply(&lowered, lease_until)).await??;
+        tracing::debug!(generation = generation.0, "policy in force");
+        Ok(())
+    }
+
+    async fn with_tunnel(
+        &self,
+        work: impl FnOnce(&mut Tunnel) -> anyhow::Result<()> + Send + 'static,
+    ) -> anyhow::Result<()> {
+        let tunnel = Arc::clone(&self.tunnel);
+        spawn_blocking(move || work(&mut lock(&tunnel))).await?
+    }
+}
+
+/// Locks, also after a panic elsewhere: each holder leaves its part whole.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,171 @@
+//! From the gateway's parts to metric families.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use nexa_types::{DeviceId, PublicKey};
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{CounterVec, GaugeVec, Opts};
+
+use crate::dataplane::{Counters, Dataplane};
+use crate::gateway::lock;
+use crate::reports::last_handshake_unix;
+use crate::status::{PeerName, Status};
+use crate::tunnel::Tunnel;
+
+/// Reads the programs' counters, the engine and the daemon's status when asked.
+pub struct GatewayCollector {
+    dataplane: Arc<Mutex<Dataplane>>,
+    tunnel: Arc<Mutex<Tunnel>>,
+    status: Arc<Status>,
+}
+
+impl GatewayCollector {
+    /// Reads from these.
+    pub const fn new(
+        dataplane: Arc<Mutex<Dataplane>>,
+        tunnel: Arc<Mutex<Tunnel>>,
+        status: Arc<Status>,
+    ) -> Self {
+        Self { dataplane, tunnel, status }
+    }
+}
+
+impl Collector for GatewayCollector {
+    /// Every family is made anew for each scrape, so there is none to describe ahead of it.
+    fn desc(&self) -> Vec<&Desc> {
+        Vec::new()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let mut families = Families::default();
+        self.daemon(&mut families);
+        match lock(&self.dataplane).counters() {
+            Ok(counters) => self.programs(&counters, &mut families),
+            // Absent series alarm; zeroes would look like a quiet network.
+            Err(error) => tracing::warn!("the programs' counters cannot be read: {error:#}"),
+        }
+        families.collected
+    }
+}
+
+impl GatewayCollector {
+    fn daemon(&self, families: &mut Families) {
+        let status = &self.status;
+        families.gauge(
+            "nexavpn_build_info",
+            "Which program this is.",
+            &["version"],
+            [(vec![env!("CARGO_PKG_VERSION").to_owned()], 1.0)],
+        );
+        let connected = f64::from(u8::from(status.is_connected()));
+        families.gauge(
+            "nexavpn_control_connected",
+            "Whether the control plane's stream is up.",
+            &[],
+            [(vec![], connected)],
+        );
+        let repairs = "How often somebody removed or changed the nft guard and it was put back.";
+        families.counter("nexavpn_guard_repairs_total", repairs, &[], [(vec![], status.guard_repairs())]);
+        let refused = "Snapshots that were refused as a whole.";
+        families.counter("nexavpn_snapshots_refused_total", refused, &[], [(vec![], status.refusals())]);
+        let Some(applied) = status.applied() else { return };
+        let revision = applied.revision.0 as f64;
+        families.gauge("nexavpn_applied_revision", "The snapshot in force.", &[], [(vec![], revision)]);
+        let age = status.snapshot_age_seconds().map(|age| (vec![], age as f64));
+        let help = "Seconds since the control plane last confirmed the snapshot in force.";
+        families.gauge("nexavpn_snapshot_age_seconds", help, &[], age);
+        let statuses = lock(&self.tunnel).peers();
+        let handshakes = statuses.iter().filter_map(|status| {
+            let name = applied.peers.get(&status.public_key)?;
+            Some((labels(name), last_handshake_unix(status)? as f64))
+        });
+        let help = "When the peer's last handshake was completed, seconds since 1970.";
+        families.gauge("nexavpn_peer_last_handshake_seconds", help, &["peer", "name"], handshakes);
+    }
+
+    fn programs(&self, counters: &Counters, families: &mut Families) {
+        let generation = counters.generation.0 as f64;
+        families.gauge(
+            "nexavpn_generation",
+            "The policy generation in the kernel.",
+            &[],
+            [(vec![], generation)],
+        );
+        let drops = counters
+            .drops
+            .iter()
+            .map(|drops| (vec![drops.reason.to_owned(), drops.direction.to_owned()], drops.packets));
+        let help = "Packets that the programs dropped; ingress is from devices.";
+        families.counter("nexavpn_drops_total", help, &["reason", "direction"], drops);
+        let applied = self.status.applied();
+        let names = by_device(applied.as_ref().map(|applied| &*applied.peers));
+        let named: Vec<_> =
+            counters.peers.iter().filter_map(|peer| Some((peer, labels(names.get(&peer.device)?)))).collect();
+        type Read = fn(&crate::dataplane::PeerCounters) -> u64;
+        let each: [(&str, &str, Read); 4] = [
+            ("nexavpn_peer_received_bytes_total", "Inner bytes from the device.", |peer| peer.received_bytes),
+            ("nexavpn_peer_received_packets_total", "Inner packets from the device.", |peer| {
+                peer.received_packets
+            }),
+            ("nexavpn_peer_sent_bytes_total", "Inner bytes to the device.", |peer| peer.sent_bytes),
+            ("nexavpn_peer_sent_packets_total", "Inner packets to the device.", |peer| peer.sent_packets),
+        ];
+        for (name, help, read) in each {
+            let series = named.iter().map(|(peer, labels)| (labels.clone(), read(peer)));
+            families.counter(name, help, &["peer", "name"], series);
+        }
+        let drops = named.iter().flat_map(|(peer, labels)| {
+            peer.drops.iter().map(|(reason, packets)| {
+                (labels.iter().cloned().chain([(*reason).to_owned()]).collect(), *packets)
+            })
+        });
+        let help = "Packets of the device that the programs dropped.";
+        families.counter("nexavpn_peer_drops_total", help, &["peer", "name", "reason"], drops);
+    }
+}
+
+fn by_device(peers: Option<&HashMap<PublicKey, PeerName>>) -> HashMap<DeviceId, &PeerName> {
+    peers.into_iter().flat_map(HashMap::values).map(|name| (name.device, name)).collect()
+}
+
+fn labels(name: &PeerName) -> Vec<String> {
+    vec![name.device.to_string(), name.name.clone()]
+}
+
+#[derive(Default)]
+struct Families {
+    collected: Vec<MetricFamily>,
+}
+
+impl Families {
+    fn gauge(
+        &mut self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        values: impl IntoIterator<Item = (Vec<String>, f64)>,
+    ) {
+        let family = GaugeVec::new(Opts::new(name, help), labels).expect("names here are metric names");
+        for (of, value) in values {
+            family.with_label_values(&of).set(value);
+        }
+        self.collected.extend(family.collect());
+    }
+
+    fn counter(
+        &mut self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        values: impl IntoIterator<Item = (Vec<String>, u64)>,
+    ) {
+        let family = CounterVec::new(Opts::new(name, help), labels).expect("names here are metric names");
+        for (of, value) in values {
+            // Whole up to 2^53, which is 9 PB.
+            family.with_label_values(&of).inc_by(value as f64);
+        }
+        self.collected.extend(family.collect());
+    }
+}

@@ -1,0 +1,10 @@
+//! Everything netlink, and the kernel settings of the network that go with it.
+
+mod events;
+mod link;
+mod route;
+mod sysctl;
+
+pub use events::RulesetEvents;
+pub use link::{Link, Net, NetError};
+pub use sysctl::{HostSettings, SysctlError, prepare_interface};

@@ -1,0 +1,128 @@
+//! What the parts of the daemon tell each other and the metrics: a few numbers, no policy.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use chrono::{DateTime, Utc};
+use nexa_types::{DeviceId, PublicKey, Revision};
+use nexa_wire::snapshot::Snapshot;
+
+use crate::store;
+
+/// Shared by all tasks.
+#[derive(Debug, Default)]
+pub struct Status {
+    connected: AtomicBool,
+    guard_repairs: AtomicU64,
+    refusals: AtomicU64,
+    /// Seconds since 1970; 0 while no snapshot was ever confirmed.
+    confirmed_unix: AtomicU64,
+    applied: RwLock<Option<Applied>>,
+}
+
+/// The snapshot in force.
+#[derive(Clone, Debug)]
+pub struct Applied {
+    /// Its number.
+    pub revision: Revision,
+    /// Its hash.
+    pub hash: String,
+    /// Its peers.
+    pub peers: Arc<HashMap<PublicKey, PeerName>>,
+}
+
+/// How a peer is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerName {
+    /// The device.
+    pub device: DeviceId,
+    /// Its name.
+    pub name: String,
+}
+
+impl Applied {
+    /// Takes what is told of a snapshot that is in force.
+    pub fn new(revision: Revision, hash: String, snapshot: &Snapshot) -> Self {
+        let name =
+            |peer: &nexa_wire::snapshot::Peer| PeerName { device: peer.device, name: peer.name.clone() };
+        let peers = snapshot.peers.iter().map(|peer| (peer.public_key, name(peer))).collect();
+        Self { revision, hash, peers: Arc::new(peers) }
+    }
+}
+
+impl Status {
+    /// Whether the control plane's stream is up.
+    pub fn is_connected(&self) -> bool {
+        self.connected.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether the control plane's stream is up.
+    pub fn set_connected(&self, connected: bool) {
+        self.connected.store(connected, Ordering::Relaxed);
+    }
+
+    /// How often the guard had to be put back.
+    pub fn guard_repairs(&self) -> u64 {
+        self.guard_repairs.load(Ordering::Relaxed)
+    }
+
+    /// Counts that the guard had to be put back.
+    pub fn count_guard_repair(&self) {
+        self.guard_repairs.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many snapshots were refused.
+    pub fn refusals(&self) -> u64 {
+        self.refusals.load(Ordering::Relaxed)
+    }
+
+    /// Counts a refused snapshot.
+    pub fn count_refusal(&self) {
+        self.refusals.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The snapshot in force.
+    pub fn applied(&self) -> Option<Applied> {
+        self.applied.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes the snapshot in force.
+    pub fn set_applied(&self, applied: Applied) {
+        *self.applied.write().unwrap_or_else(PoisonError::into_inner) = Some(applied);
+    }
+
+    /// Notes when the control plane last confirmed the snapshot in force, seconds since 1970.
+    pub fn set_confirmed_unix(&self, unix: u64) {
+        self.confirmed_unix.store(unix, Ordering::Relaxed);
+    }
+
+    /// When the control plane last confirmed the snapshot in force; `None` if it never did.
+    pub fn confirmed_at(&self) -> Option<DateTime<Utc>> {
+        let unix = self.confirmed_unix.load(Ordering::Relaxed);
+        i64::try_from(unix).ok().filter(|unix| *unix > 0).and_then(|unix| DateTime::from_timestamp(unix, 0))
+    }
+
+    /// Seconds since the control plane last confirmed the snapshot in force; `None` while there is none.
+    pub fn snapshot_age_seconds(&self) -> Option<u64> {
+        self.applied()?;
+        Some(store::now_unix().saturating_sub(self.confirmed_unix.load(Ordering::Relaxed)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+
+    #[test]
+    fn the_age_is_that_of_the_last_confirmation() {
+        let status = Status::default();
+        assert_eq!(status.snapshot_age_seconds(), None);
+        status.set_applied(Applied::new(Revision(1), String::new(), &fixture::snapshot()));
+        status.set_confirmed_unix(store::now_unix() - 100);
+        assert!((100..160).contains(&status.snapshot_age_seconds().unwrap()));
+        status.set_confirmed_unix(store::now_unix());
+        assert!(status.snapshot_age_seconds().unwrap() < 60);
+    }
+}

@@ -1,0 +1,99 @@
+//! From a URL and a token file to an open WebSocket.
+
+use std::path::Path;
+use std::time::Duration;
+
+use nexa_wire::gateway::{MAX_FRAME_BYTES, PATH};
+use tokio::net::TcpStream;
+use tokio::time::{interval, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode, header};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{self, handshake::client::Request};
+use zeroize::Zeroizing;
+
+use super::heard::{Heard, LastHeard};
+use super::{Ended, Options};
+
+/// An open connection.
+pub struct Connection {
+    pub(super) socket: WebSocketStream<Heard<TcpStream>>,
+    pub(super) heard: LastHeard,
+}
+
+pub async fn connect(options: &Options) -> Result<Connection, Ended> {
+    let token = read_token(&options.token_file).await?;
+    let request = request(options, &token)?;
+    let limit = options.timing.connect_timeout;
+    let host = options.url.host().trim_matches(['[', ']']);
+    let stream = timeout(limit, TcpStream::connect((host, options.url.port()))).await;
+    let stream = stream.map_err(|_| Ended::Lost("it does not answer".to_owned()))?;
+    let stream = stream.map_err(|error| Ended::Lost(error.to_string()))?;
+    // Acks are small and urgent.
+    stream.set_nodelay(true).map_err(|error| Ended::Lost(error.to_string()))?;
+    let (stream, heard) = Heard::new(stream);
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(MAX_FRAME_BYTES))
+        .max_frame_size(Some(MAX_FRAME_BYTES));
+    match timeout(limit, tokio_tungstenite::client_async_with_config(request, stream, Some(config))).await {
+        Ok(Ok((socket, _))) => Ok(Connection { socket, heard }),
+        Ok(Err(tungstenite::Error::Http(response))) => Err(refused(response.status(), options)),
+        Ok(Err(error)) => Err(Ended::Lost(error.to_string())),
+        Err(_) => Err(Ended::Lost("it accepts connections but does not answer".to_owned())),
+    }
+}
+
+/// Returns once the token's file holds something else than it did when this was called.
+pub async fn token_changed(file: &Path) {
+    let before = read_token(file).await.ok();
+    let mut tick = interval(Duration::from_secs(1));
+    loop {
+        tick.tick().await;
+        if read_token(file).await.ok() != before {
+            return;
+        }
+    }
+}
+
+fn refused(status: StatusCode, options: &Options) -> Ended {
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Ended::Unwanted(format!(
+            "{} refuses this gateway's token ({}); make a new one for this gateway in the console or with POST \
+             /api/v1/gateways/<id>/token and write it to {}. The last good snapshot stays in force",
+            options.url,
+            status.as_u16(),
+            options.token_file.display()
+        )),
+        StatusCode::NOT_FOUND => Ended::Unwanted(format!(
+            "{} has no gateway stream (404); is --control-url the address of nexa-control itself?",
+            options.url
+        )),
+        _ => Ended::Lost(format!("it answered {status}")),
+    }
+}
+
+fn request(options: &Options, token: &str) -> Result<Request, Ended> {
+    let url = format!("ws://{}:{}{PATH}", options.url.host(), options.url.port());
+    let mut request = url.into_client_request().map_err(|error| Ended::Unwanted(error.to_string()))?;
+    let value = Zeroizing::new(format!("Bearer {token}"));
+    let mut value =
+        HeaderValue::from_str(&value).map_err(|_| no_token(&options.token_file, "it holds no token"))?;
+    value.set_sensitive(true);
+    request.headers_mut().insert(header::AUTHORIZATION, value);
+    Ok(request)
+}
+
+async fn read_token(file: &Path) -> Result<Zeroizing<String>, Ended> {
+    let text = tokio::fs::read_to_string(file).await.map_err(|error| no_token(file, &error.to_string()))?;
+    let text = Zeroizing::new(text);
+    let token = text.trim();
+    if token.is_empty() || token.contains(char::is_whitespace) {
+        return Err(no_token(file, "it must hold the gateway's token and nothing else"));
+    }
+    Ok(Zeroizing::new(token.to_owned()))
+}
+
+fn no_token(file: &Path, why: &str) -> Ended {
+    Ended::Unwanted(format!("no token in {}: {why}. The last good snapshot stays in force", file.display()))
+}

@@ -1,0 +1,179 @@
+//! The loop: snapshots in, reports out, until a signal.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use nexa_types::Revision;
+use nexa_wire::gateway::PeerReport;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use super::Started;
+use crate::config::Settings;
+use crate::gateway::{Gateway, lock};
+use crate::guard;
+use crate::metrics::GatewayCollector;
+use crate::reports::Reports;
+use crate::stream::{self, Offer, Options, Timing};
+use nexa_tunnel::PeerStatus;
+
+const TICK: Duration = Duration::from_secs(1);
+const REPORT_EVERY_TICKS: u64 = 5;
+const CONFIRM_EVERY_TICKS: u64 = 60;
+
+/// Why serving ended.
+pub enum End {
+    /// By a signal.
+    Asked,
+    /// The engine ended by itself, for example because somebody deleted the interface.
+    TunnelFailed(String),
+}
+
+/// Serves until a signal or until the tunnel fails.
+///
+/// # Errors
+/// When a part that must run cannot.
+pub async fn serve(started: Started, settings: &Settings) -> anyhow::Result<End> {
+    let Started { mut gateway, key, metrics, events } = started;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut tasks = JoinSet::new();
+    let (dataplane, tunnel, status) =
+        (Arc::clone(&gateway.dataplane), Arc::clone(&gateway.tunnel), Arc::clone(&gateway.status));
+    let collector = GatewayCollector::new(dataplane, tunnel, Arc::clone(&status));
+    tasks.spawn(metrics.serve(collector));
+    let watch = guard::watch(Arc::clone(&gateway.guard), events, Arc::clone(&status));
+    tasks.spawn(async {
+        watch.await;
+        Ok(())
+    });
+
+    let options = Options {
+        url: settings.control_url.clone(),
+        token_file: settings.token_file.clone(),
+        public_key: key,
+        timing: Timing::default(),
+    };
+    let (offer, mut offers) = mpsc::channel(1);
+    let (report, reports) = mpsc::channel(1);
+    let stream = tokio::spawn(stream::run(options, offer, reports, status));
+    // Without systemd there is nobody to tell.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+
+    let mut chores =
+        Chores { reports: Reports::default(), report, ticks: 0, refused: None, was_connected: false };
+    let mut tick = interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let end = loop {
+        tokio::select! {
+            Some(offer) = offers.recv() => chores.take(&mut gateway, offer).await,
+            _ = tick.tick() => {
+                if let Some(reason) = chores.tick(&mut gateway).await {
+                    break End::TunnelFailed(reason);
+                }
+            }
+            Some(ended) = tasks.join_next() => {
+                ended.context("a task panicked")??;
+                anyhow::bail!("a task that must run for ever has ended");
+            }
+            _ = terminate.recv() => break End::Asked,
+            _ = interrupt.recv() => break End::Asked,
+        }
+    };
+    if matches!(end, End::Asked) {
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    }
+    drop(offers);
+    // It says goodbye to the control plane if that answers.
+    let _ = timeout(Duration::from_secs(1), stream).await;
+    let tunnel = Arc::clone(&gateway.tunnel);
+    spawn_blocking(move || lock(&tunnel).stop()).await?;
+    tasks.shutdown().await;
+    tracing::info!("stopped; programs and guard stay, so nothing passes");
+    Ok(end)
+}
+
+struct Chores {
+    reports: Reports,
+    report: mpsc::Sender<Vec<PeerReport>>,
+    ticks: u64,
+    /// The last refusal, told once.
+    refused: Option<(Revision, String)>,
+    was_connected: bool,
+}
+
+impl Chores {
+    async fn take(&mut self, gateway: &mut Gateway, offer: Offer) {
+        let revision = offer.sealed.revision;
+        let outcome = gateway.accept(offer.sealed).await;
+        match &outcome {
+            Ok(()) => self.refused = None,
+            Err(refusal) => {
+                let refused = Some((revision, refusal.reason.clone()));
+                if self.refused != refused {
+                    tracing::error!(%revision, "snapshot refused, the last good one stays in force: {}", refusal.reason);
+                    self.refused = refused;
+                }
+            }
+        }
+        // The connection may have ended meanwhile; the next one asks again.
+        let _ = offer.reply.send(outcome);
+    }
+
+    /// Returns why the tunnel ended by itself, if it did.
+    async fn tick(&mut self, gateway: &mut Gateway) -> Option<String> {
+        self.ticks += 1;
+        let tunnel = Arc::clone(&gateway.tunnel);
+        let looked = spawn_blocking(move || {
+            let mut tunnel = lock(&tunnel);
+            let statuses = tunnel.peers();
+            tunnel.save_endpoints(&statuses);
+            (statuses, tunnel.failure())
+        });
+        let (statuses, failure) = looked.await.unwrap_or_default();
+        if failure.is_some() {
+            return failure;
+        }
+        if self.ticks.is_multiple_of(REPORT_EVERY_TICKS) {
+            self.report(gateway, &statuses);
+            if let Err(error) = gateway.refresh().await {
+                tracing::error!("the policy cannot be renewed; all is denied when its lease ends: {error:#}");
+            }
+        }
+        if self.ticks.is_multiple_of(CONFIRM_EVERY_TICKS) && gateway.status.is_connected() {
+            self.note_confirmation(gateway).await;
+        }
+        None
+    }
+
+    fn report(&mut self, gateway: &Gateway, statuses: &[PeerStatus]) {
+        let connected = gateway.status.is_connected();
+        if connected && !self.was_connected {
+            self.reports.forget();
+        }
+        self.was_connected = connected;
+        let (true, Some(applied)) = (connected, gateway.status.applied()) else { return };
+        let changed = self.reports.changed(statuses, &applied.peers);
+        // A connection that is too slow for this hears the newest figures once it has caught up.
+        if !changed.is_empty() && self.report.try_send(changed).is_err() {
+            self.reports.forget();
+        }
+    }
+
+    /// Lets a restart know how old the snapshot really is.
+    async fn note_confirmation(&self, gateway: &Gateway) {
+        let Some(applied) = gateway.status.applied() else { return };
+        if gateway.status.snapshot_age_seconds().is_none_or(|age| age > TICK.as_secs() * CONFIRM_EVERY_TICKS)
+        {
+            return;
+        }
+        let store = gateway.store.clone();
+        let noted = spawn_blocking(move || store.confirm(applied.revision, &applied.hash)).await;
+        if let Ok(Err(error)) = noted {
+            tracing::warn!("cannot note the snapshot's confirmation: {error}");
+        }
+    }
+}
