@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// bpf-linker links, keeps type information (BTF) for aya, and debug information of which BTF is made.
-const FLAGS: [&str; 3] = ["-Clinker=bpf-linker", "-Clink-arg=--btf", "-Cdebuginfo=2"];
+const FLAGS: [&str; 4] = ["-Clinker=bpf-linker", "-Clink-arg=--btf", "-Cdebuginfo=2", "-Dwarnings"];
 
 const TARGET: &str = "bpfel-unknown-none";
 

@@ -25,3 +25,11 @@ pub fn seed() -> u64 {
         Err(_) => fastrand::u64(..),
     }
 }
+
+/// How many times as much to do as in CI: 40 with `cargo xtask test --full`, else 1.
+pub fn effort() -> usize {
+    match std::env::var("NEXA_TEST_TIER").as_deref() {
+        Ok("full") => 40,
+        _ => 1,
+    }
+}

@@ -7,7 +7,7 @@ use nexa_abi::engine::{self, NOBODY, Verdict};
 use nexa_abi::packet;
 use nexa_differential::host::HostTables;
 use nexa_differential::oracle::{self, Expected};
-use nexa_differential::{packets, policy, seed};
+use nexa_differential::{effort, packets, policy, seed};
 use nexa_gateway_core::install::{Found, Moment};
 use nexa_gateway_core::{Installer, lower, model};
 use nexa_types::DeviceId;
@@ -41,7 +41,7 @@ fn the_engine_says_what_the_specification_says() {
     let seed = seed();
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut passed = 0;
-    for case in 0..150 {
+    for case in 0..100 * effort() {
         // Generations follow each other on the same maps, so flows of one meet the policy of the next.
         let mut tables = HostTables::default();
         let mut installer: Option<Installer> = None;
@@ -72,8 +72,8 @@ fn the_engine_says_what_the_specification_says() {
         }
     }
     assert!(
-        passed > 10_000,
-        "seed {seed}: only {passed} of 225,000 packets passed; both answers must be seen"
+        passed > 2_000,
+        "seed {seed}: only {passed} packets passed; both answers must be seen"
     );
 }
 
