@@ -89,9 +89,7 @@ impl Core {
 
     pub(crate) fn drops(&self) -> DropCounts {
         let mut drops = self.drops;
-        for _ in 0..self.batch.refused() {
-            drops.add(DropReason::SocketRefused);
-        }
+        drops.add(DropReason::SocketRefused, self.batch.refused());
         drops
     }
 
@@ -104,7 +102,7 @@ impl Core {
     fn send(&mut self, slot: usize, output: &Output, to: Option<Endpoint>) {
         let &Output::Network(length) = output else { return };
         let Some(peer) = self.peers.get_mut(slot) else { return };
-        let Some(endpoint) = to.or(peer.endpoint) else { return self.drops.add(DropReason::NoEndpoint) };
+        let Some(endpoint) = to.or(peer.endpoint) else { return self.drops.add(DropReason::NoEndpoint, 1) };
         self.batch.commit(length, &endpoint);
         peer.sent_bytes += length as u64;
         peer.active(self.now);

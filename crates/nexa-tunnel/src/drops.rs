@@ -83,7 +83,7 @@ impl DropCounts {
         DropReason::ALL.into_iter().map(|reason| (reason, self.get(reason)))
     }
 
-    pub(crate) const fn add(&mut self, reason: DropReason) {
-        self.0[reason as usize] += 1;
+    pub(crate) const fn add(&mut self, reason: DropReason, count: u64) {
+        self.0[reason as usize] += count;
     }
 }

@@ -19,7 +19,7 @@ impl Core {
             None => Err(DropReason::Malformed),
         };
         if let Err(reason) = done {
-            self.drops.add(reason);
+            self.drops.add(reason, 1);
             tracing::trace!(reason = reason.name(), "datagram dropped");
         }
     }

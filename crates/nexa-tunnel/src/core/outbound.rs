@@ -7,7 +7,7 @@ impl Core {
     /// Takes one IP packet from the device: the first `length` bytes of `buffer`, which has room for padding behind.
     pub(crate) fn packet(&mut self, buffer: &mut [u8], length: usize) {
         if let Err(reason) = self.seal(buffer, length) {
-            self.drops.add(reason);
+            self.drops.add(reason, 1);
             tracing::trace!(reason = reason.name(), "packet dropped");
         }
     }
