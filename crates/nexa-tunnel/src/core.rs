@@ -27,6 +27,8 @@ const HANDSHAKES_PER_SECOND: u64 = 1000;
 
 /// The largest datagram or packet.
 pub(crate) const MAX_PACKET: usize = 65_536;
+/// Room behind a packet for what it is padded with.
+pub(crate) const PADDING: usize = 16;
 
 pub(crate) struct Core {
     private: x25519::StaticSecret,
@@ -43,6 +45,8 @@ pub(crate) struct Core {
     initiates_at: Instant,
     batch: SendBatch,
     plain: Box<[u8]>,
+    /// Where a segment of a large packet is put together; room for padding behind it.
+    segment: Box<[u8]>,
     drops: DropCounts,
     now: Instant,
 }
@@ -65,6 +69,7 @@ impl Core {
             initiates_at: now,
             batch: SendBatch::new(),
             plain: vec![0; MAX_PACKET].into_boxed_slice(),
+            segment: vec![0; MAX_PACKET + PADDING].into_boxed_slice(),
             drops: DropCounts::default(),
             now,
         }
