@@ -27,6 +27,8 @@ const HANDSHAKES_PER_SECOND: u64 = 1000;
 
 /// The largest datagram or packet.
 pub(crate) const MAX_PACKET: usize = 65_536;
+/// Room behind a packet for what it is padded with.
+pub(crate) const PADDING: usize = 16;
 
 pub(crate) struct Core {
     private: x25519::StaticSecret,
@@ -43,6 +45,8 @@ pub(crate) struct Core {
     initiates_at: Instant,
     batch: SendBatch,
     plain: Box<[u8]>,
+    /// Where a segment of a large packet is put together; room for padding behind it.
+    segment: Box<[u8]>,
     drops: DropCounts,
     now: Instant,
 }
@@ -65,6 +69,7 @@ impl Core {
             initiates_at: now,
             batch: SendBatch::new(),
             plain: vec![0; MAX_PACKET].into_boxed_slice(),
+            segment: vec![0; MAX_PACKET + PADDING].into_boxed_slice(),
             drops: DropCounts::default(),
             now,
         }
@@ -89,9 +94,7 @@ impl Core {
 
     pub(crate) fn drops(&self) -> DropCounts {
         let mut drops = self.drops;
-        for _ in 0..self.batch.refused() {
-            drops.add(DropReason::SocketRefused);
-        }
+        drops.add(DropReason::SocketRefused, self.batch.refused());
         drops
     }
 
@@ -104,7 +107,7 @@ impl Core {
     fn send(&mut self, slot: usize, output: &Output, to: Option<Endpoint>) {
         let &Output::Network(length) = output else { return };
         let Some(peer) = self.peers.get_mut(slot) else { return };
-        let Some(endpoint) = to.or(peer.endpoint) else { return self.drops.add(DropReason::NoEndpoint) };
+        let Some(endpoint) = to.or(peer.endpoint) else { return self.drops.add(DropReason::NoEndpoint, 1) };
         self.batch.commit(length, &endpoint);
         peer.sent_bytes += length as u64;
         peer.active(self.now);

@@ -4,8 +4,8 @@ use std::time::Instant;
 use nexa_types::PublicKey;
 
 use crate::core::{Addition, Change, Update};
-use crate::peer::{Peer, new_tunn};
-use crate::{PeerChanges, PeerConfig, PrivateKey};
+use crate::peer::{OwnKeys, Peer};
+use crate::{PeerChanges, PeerConfig};
 
 /// The peers as they were last told to be, and the receiver indexes they were given.
 pub(crate) struct Desired {
@@ -23,7 +23,7 @@ impl Desired {
     pub(crate) fn update_to(
         &mut self,
         peers: &[PeerConfig],
-        private: &PrivateKey,
+        keys: &OwnKeys,
         now: Instant,
     ) -> (Update, PeerChanges) {
         let wanted: HashSet<_> = peers.iter().map(|peer| peer.public_key).collect();
@@ -34,9 +34,9 @@ impl Desired {
             match self.peers.get(&peer.public_key) {
                 None => {
                     let allowed_ips = peer.allowed_ips.clone();
-                    update.added.push(Addition { peer: Peer::new(private, index, peer, now), allowed_ips });
+                    update.added.push(Addition { peer: Peer::new(keys, index, peer, now), allowed_ips });
                 }
-                Some(before) if before != peer => update.changed.push(change(before, peer, index, private)),
+                Some(before) if before != peer => update.changed.push(change(before, peer, index, keys)),
                 Some(_) => {}
             }
         }
@@ -73,12 +73,11 @@ fn random_index() -> u32 {
     getrandom::u32().expect("the system has a random source") >> 8
 }
 
-fn change(before: &PeerConfig, now: &PeerConfig, index: u32, private: &PrivateKey) -> Change {
-    let psk = now.preshared_key.as_ref();
+fn change(before: &PeerConfig, now: &PeerConfig, index: u32, keys: &OwnKeys) -> Change {
     Change {
         allowed_ips_changed: before.allowed_ips != now.allowed_ips,
         endpoint: now.endpoint.filter(|endpoint| before.endpoint != Some(*endpoint)),
-        keys: (before.preshared_key.as_ref() != psk).then(|| new_tunn(private, &now.public_key, psk, index)),
+        keys: (before.preshared_key != now.preshared_key).then(|| keys.tunn(now, index)),
         config: now.clone(),
     }
 }
@@ -86,7 +85,7 @@ fn change(before: &PeerConfig, now: &PeerConfig, index: u32, private: &PrivateKe
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Psk;
+    use crate::{PrivateKey, Psk};
 
     fn peer(byte: u8) -> PeerConfig {
         PeerConfig {
@@ -99,7 +98,8 @@ mod tests {
     }
 
     fn step(desired: &mut Desired, peers: &[PeerConfig]) -> Update {
-        let (update, _) = desired.update_to(peers, &PrivateKey::from_bytes([1; 32]), Instant::now());
+        let (update, _) =
+            desired.update_to(peers, &OwnKeys::new(PrivateKey::from_bytes([1; 32])), Instant::now());
         desired.replace(peers.to_vec());
         update
     }

@@ -22,6 +22,8 @@ pub enum DropReason {
     WrongSource,
     /// The TUN device refused the packet (it is down, or out of memory).
     DeviceRefused,
+    /// A frame of the TUN device with an offload that was not asked for.
+    BadFrame,
     /// A packet from the TUN device that no peer's allowed IPs cover.
     NoPeer,
     /// A packet for a peer whose endpoint is not known yet.
@@ -32,7 +34,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// All reasons.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Malformed,
         Self::UnknownReceiver,
         Self::BadMac,
@@ -43,6 +45,7 @@ impl DropReason {
         Self::BadInner,
         Self::WrongSource,
         Self::DeviceRefused,
+        Self::BadFrame,
         Self::NoPeer,
         Self::NoEndpoint,
         Self::SocketRefused,
@@ -61,6 +64,7 @@ impl DropReason {
             Self::BadInner => "bad_inner",
             Self::WrongSource => "wrong_source",
             Self::DeviceRefused => "device_refused",
+            Self::BadFrame => "bad_frame",
             Self::NoPeer => "no_peer",
             Self::NoEndpoint => "no_endpoint",
             Self::SocketRefused => "socket_refused",
@@ -83,7 +87,7 @@ impl DropCounts {
         DropReason::ALL.into_iter().map(|reason| (reason, self.get(reason)))
     }
 
-    pub(crate) const fn add(&mut self, reason: DropReason) {
-        self.0[reason as usize] += 1;
+    pub(crate) const fn add(&mut self, reason: DropReason, count: u64) {
+        self.0[reason as usize] += count;
     }
 }

@@ -11,12 +11,16 @@ use crate::config::validate;
 use crate::core::Core;
 use crate::desired::Desired;
 use crate::event_loop::{self, Command};
+use crate::peer::OwnKeys;
 use crate::platform::{Poll, Tun, UdpSocket, Wakeup};
 use crate::{DropCounts, PeerChanges, PeerConfig, PeerError, PeerStatus, PrivateKey};
 
 /// A running tunnel. Dropping it ends the tunnel's thread and closes the device, which stays in the system.
+///
+/// boringtun logs every peer that falls silent as an ERROR of target `boringtun`; a program with many peers filters
+/// that target out. Our own events are: endpoints at DEBUG, single drops at TRACE, the tunnel's end at ERROR.
 pub struct Engine {
-    private: PrivateKey,
+    keys: OwnKeys,
     listen_port: u16,
     /// What the peers are meant to be. Held while a change is applied, so that changes come one after the other.
     desired: Mutex<Desired>,
@@ -97,7 +101,8 @@ impl Engine {
             })
             .map_err(EngineError::Thread)?;
         let desired = Mutex::new(Desired::new());
-        Ok(Self { private: private_key, listen_port, desired, commands, wakeup, end, thread: Some(thread) })
+        let keys = OwnKeys::new(private_key);
+        Ok(Self { keys, listen_port, desired, commands, wakeup, end, thread: Some(thread) })
     }
 
     /// The UDP port it listens on.
@@ -107,7 +112,7 @@ impl Engine {
 
     /// The public key that peers know this tunnel by.
     pub fn public_key(&self) -> PublicKey {
-        self.private.public_key()
+        self.keys.public()
     }
 
     /// Makes the peers exactly these. Peers that are the same as before keep session, endpoint and counters and
@@ -118,7 +123,7 @@ impl Engine {
     pub fn set_peers(&self, peers: Vec<PeerConfig>) -> Result<PeerChanges, PeerError> {
         validate(self.public_key(), &peers)?;
         let mut desired = self.desired();
-        let (update, changes) = desired.update_to(&peers, &self.private, Instant::now());
+        let (update, changes) = desired.update_to(&peers, &self.keys, Instant::now());
         self.ask(|done| Command::Apply(update, done))?;
         desired.replace(peers);
         Ok(changes)
@@ -198,5 +203,16 @@ impl Drop for End {
         if std::thread::panicking() {
             let _ = self.0.set(Some("the tunnel's thread panicked".to_owned()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_handle_can_be_shared_between_threads() {
+        const fn shared<T: Send + Sync>() {}
+        shared::<Engine>();
     }
 }

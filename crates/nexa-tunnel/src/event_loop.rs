@@ -5,12 +5,14 @@ use std::time::Instant;
 
 use nexa_types::PublicKey;
 
-use crate::core::{Core, MAX_PACKET, Update};
+use crate::core::{Core, MAX_PACKET, PADDING, Update};
+use crate::offload::HEADER;
 use crate::platform::{Poll, RecvRing, Wakeup};
 use crate::{DropCounts, PeerStatus};
 
-/// Packets taken from the device before the socket gets its turn again, and the other way round (in batches).
-const DEVICE_TURN: usize = 128;
+/// What is taken from the device before the socket gets its turn again, and the other way round (in batches).
+const DEVICE_TURN_FRAMES: usize = 128;
+const DEVICE_TURN_BYTES: usize = 256 << 10;
 const SOCKET_TURN: usize = 4;
 
 /// What other threads ask of the loop. Answers come when it is done.
@@ -30,8 +32,7 @@ pub(crate) fn run(
     commands: &Receiver<Command>,
 ) -> io::Result<()> {
     let mut ring = RecvRing::new();
-    // Room for padding behind the largest packet.
-    let mut packet = vec![0; MAX_PACKET + 16];
+    let mut frame = vec![0; HEADER + MAX_PACKET + PADDING];
     loop {
         let timeout = core.next_timer().map(|at| at.saturating_duration_since(Instant::now()));
         let ready = poll.wait(timeout)?;
@@ -41,7 +42,7 @@ pub(crate) fn run(
             receive(&mut core, &mut ring)?;
         }
         if ready.device {
-            read_device(&mut core, &mut packet)?;
+            read_device(&mut core, &mut frame)?;
         }
         if ready.commands {
             wakeup.clear();
@@ -67,12 +68,13 @@ fn receive(core: &mut Core, ring: &mut RecvRing) -> io::Result<()> {
     Ok(())
 }
 
-fn read_device(core: &mut Core, packet: &mut [u8]) -> io::Result<()> {
-    for _ in 0..DEVICE_TURN {
-        match core.tun().recv(&mut packet[..MAX_PACKET])? {
-            Some(length) => core.packet(packet, length),
-            None => break,
-        }
+fn read_device(core: &mut Core, frame: &mut [u8]) -> io::Result<()> {
+    let (mut frames, mut bytes) = (0, 0);
+    while frames < DEVICE_TURN_FRAMES && bytes < DEVICE_TURN_BYTES {
+        let Some(length) = core.tun().recv(&mut frame[..HEADER + MAX_PACKET])? else { break };
+        core.frame(frame, length);
+        frames += 1;
+        bytes += length;
     }
     Ok(())
 }

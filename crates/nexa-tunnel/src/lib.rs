@@ -4,7 +4,7 @@
 //! UDP socket and back, without a channel, lock or allocation per packet. Only `boringtun::noise` is used.
 //!
 //! The parts, pure ones first:
-//! - `lpm`: longest-prefix match over allowed IPs; `wheel`: coarse timers; `packet`: inner headers.
+//! - `lpm`: longest-prefix match over allowed IPs; `wheel`: coarse timers; `packet`: inner headers; `offload`: cutting large TCP.
 //! - `table`: the peers and their three lookups (public key, receiver index, address).
 //! - `core`: what happens to each datagram, packet and timer.
 //! - `platform`: the TUN device and the UDP socket of this operating system.
@@ -23,6 +23,7 @@ mod engine;
 mod event_loop;
 mod key;
 mod lpm;
+mod offload;
 mod packet;
 mod peer;
 mod platform;

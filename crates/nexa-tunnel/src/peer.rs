@@ -9,7 +9,7 @@ use boringtun::x25519;
 use nexa_types::{Cidr, PublicKey};
 
 use crate::wheel::TICK;
-use crate::{PeerConfig, PeerStatus, PrivateKey, Psk};
+use crate::{PeerConfig, PeerStatus, PrivateKey};
 
 /// For so long after a packet boringtun may want to send something: its longest wait is 15 s.
 const ACTIVE: Duration = Duration::from_secs(16);
@@ -56,12 +56,12 @@ pub(crate) struct Peer {
 
 impl Peer {
     /// Sets up a peer. Costs two scalar multiplications.
-    pub(crate) fn new(private: &PrivateKey, index: u32, config: &PeerConfig, now: Instant) -> Self {
+    pub(crate) fn new(keys: &OwnKeys, index: u32, config: &PeerConfig, now: Instant) -> Self {
         Self {
             key: config.public_key,
             index,
-            allowed_ips: config.allowed_ips.clone(),
-            tunn: new_tunn(private, &config.public_key, config.preshared_key.as_ref(), index),
+            allowed_ips: Vec::new(),
+            tunn: keys.tunn(config, index),
             endpoint: config.endpoint.map(Endpoint::new),
             unconfirmed: None,
             queued: false,
@@ -151,13 +151,30 @@ impl Peer {
     }
 }
 
-/// boringtun's state for one peer. Its own rate limiter never limits: the loop has asked the shared one already,
-/// and boringtun would count every handshake twice.
-pub(crate) fn new_tunn(private: &PrivateKey, key: &PublicKey, psk: Option<&Psk>, index: u32) -> Tunn {
-    let own = x25519::PublicKey::from(private.secret());
-    let limiter = Arc::new(RateLimiter::new(&own, u64::MAX));
-    let theirs = x25519::PublicKey::from(*key.as_bytes());
-    Tunn::new(private.secret().clone(), theirs, psk.map(|psk| *psk.as_bytes()), None, index, Some(limiter))
+/// What boringtun's state for each peer is made with.
+pub(crate) struct OwnKeys {
+    private: PrivateKey,
+    /// Never limits: the loop has asked its own limiter already, and boringtun would count every handshake twice.
+    unlimited: Arc<RateLimiter>,
+}
+
+impl OwnKeys {
+    pub(crate) fn new(private: PrivateKey) -> Self {
+        let public = x25519::PublicKey::from(private.secret());
+        Self { private, unlimited: Arc::new(RateLimiter::new(&public, u64::MAX)) }
+    }
+
+    pub(crate) fn public(&self) -> PublicKey {
+        self.private.public_key()
+    }
+
+    /// boringtun's state for one peer. Persistent keepalive is not its business: it cannot be changed there without
+    /// losing the session, and it ends with the first handshake that fails.
+    pub(crate) fn tunn(&self, config: &PeerConfig, index: u32) -> Tunn {
+        let theirs = x25519::PublicKey::from(*config.public_key.as_bytes());
+        let psk = config.preshared_key.as_ref().map(|psk| *psk.as_bytes());
+        Tunn::new(self.private.secret().clone(), theirs, psk, None, index, Some(Arc::clone(&self.unlimited)))
+    }
 }
 
 fn keepalive(config: &PeerConfig) -> Option<Duration> {

@@ -19,7 +19,7 @@ impl Core {
             None => Err(DropReason::Malformed),
         };
         if let Err(reason) = done {
-            self.drops.add(reason);
+            self.drops.add(reason, 1);
             tracing::trace!(reason = reason.name(), "datagram dropped");
         }
     }
@@ -86,9 +86,8 @@ impl Core {
             }
             (Message::Response { receiver }, _) => {
                 peer.last_handshake = Some(SystemTime::now());
+                self.send(slot, &output, Some(*from));
                 self.authentic(slot, receiver, from);
-                self.send(slot, &output, None);
-                self.send_queued(slot);
             }
             _ => return Ok(()),
         }
@@ -107,9 +106,9 @@ impl Core {
         if peer.unconfirmed == Some(receiver) {
             peer.unconfirmed = None;
             peer.last_handshake = Some(SystemTime::now());
-            if peer.queued {
-                self.send_queued(slot);
-            }
+        }
+        if peer.queued {
+            self.send_queued(slot);
         }
     }
 

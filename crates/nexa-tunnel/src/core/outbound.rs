@@ -1,13 +1,34 @@
-use super::Core;
+use super::{Core, MAX_PACKET};
 use crate::drops::DropReason;
+use crate::offload::{self, BadFrame, Cut, Frame, HEADER};
 use crate::packet;
 use crate::peer::Output;
 
 impl Core {
-    /// Takes one IP packet from the device: the first `length` bytes of `buffer`, which has room for padding behind.
-    pub(crate) fn packet(&mut self, buffer: &mut [u8], length: usize) {
+    /// Takes one frame from the device: the first `length` bytes of `buffer`, which has room for padding behind.
+    pub(crate) fn frame(&mut self, buffer: &mut [u8], length: usize) {
+        match offload::open(&mut buffer[..length]) {
+            Ok(Frame::Whole) => self.packet(&mut buffer[HEADER..], length - HEADER),
+            Ok(Frame::Cut(cut)) => self.cut(&cut, &buffer[HEADER..length]),
+            Err(BadFrame) => self.drops.add(DropReason::BadFrame, 1),
+        }
+    }
+
+    fn cut(&mut self, cut: &Cut, packet: &[u8]) {
+        let mut segment = std::mem::take(&mut self.segment);
+        for n in 0..cut.count(packet) {
+            match cut.write(packet, n, &mut segment[..MAX_PACKET]) {
+                Ok(length) => self.packet(&mut segment, length),
+                Err(BadFrame) => self.drops.add(DropReason::BadFrame, 1),
+            }
+        }
+        self.segment = segment;
+    }
+
+    /// Takes one packet: the first `length` bytes of `buffer`, which has room for padding behind.
+    fn packet(&mut self, buffer: &mut [u8], length: usize) {
         if let Err(reason) = self.seal(buffer, length) {
-            self.drops.add(reason);
+            self.drops.add(reason, 1);
             tracing::trace!(reason = reason.name(), "packet dropped");
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use nexa_tunnel::{Engine, EngineError, PeerError, Tun, TunError};
+use nexa_tunnel::{DropReason, Engine, EngineError, PeerError, Tun, TunError};
 
 use crate::net::{ping, ping_until_answered};
 use crate::world::{World, peer, status, wait_for};
@@ -63,6 +63,21 @@ fn a_deleted_interface_ends_the_engine_and_it_says_so() {
     assert_eq!(engine.failure(), Some("the interface was deleted"));
     assert_eq!(engine.set_peers(vec![peer(&client)]), Err(PeerError::Stopped));
     assert_eq!(engine.peers(), []);
+}
+
+#[test]
+fn an_interface_that_is_taken_down_and_up_again_goes_on() {
+    let world = World::new();
+    let client = world.client(1);
+    let engine = world.start();
+    engine.set_peers(vec![peer(&client)]).unwrap();
+    ping_until_answered(&client.ns, "10.8.0.1", SOON);
+    world.gateway.ip("link set wg0 down");
+    assert!(!ping(&client.ns, "10.8.0.1", 1));
+    assert!(engine.drops().get(DropReason::DeviceRefused) > 0);
+    world.gateway.ip("link set wg0 up");
+    ping_until_answered(&client.ns, "10.8.0.1", SOON);
+    assert!(engine.is_running());
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod lifetime;
 mod net;
 mod ns;
 mod peers;
+mod soak;
 mod throughput;
 mod transfer;
 mod world;

@@ -1,8 +1,11 @@
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::ns::Ns;
+
+/// After so long without a byte a transfer has failed.
+const STALLED: Duration = Duration::from_secs(10);
 
 /// Sends pings of one each until one is answered, at most `limit`; returns how long that took.
 pub fn ping_until_answered(ns: &Ns, to: &str, limit: Duration) -> Duration {
@@ -37,20 +40,22 @@ pub fn pattern(length: usize, seed: u64) -> Vec<u8> {
 pub fn transfer(from: &Ns, to: &Ns, address: IpAddr, bytes: &[u8]) {
     let listener = to.run(|| TcpListener::bind((address, 0)).unwrap());
     let target = listener.local_addr().unwrap();
+    // Connected before anyone waits for it, and nobody waits for ever: a test that hangs says less than one that fails.
+    let mut sender = from.run(|| TcpStream::connect_timeout(&target, STALLED).unwrap());
+    sender.set_write_timeout(Some(STALLED)).unwrap();
     std::thread::scope(|scope| {
         let received = scope.spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
-            let mut received = Vec::new();
-            stream.read_to_end(&mut received).unwrap();
+            stream.set_read_timeout(Some(STALLED)).unwrap();
+            let (start, mut received) = (Instant::now(), Vec::new());
+            // In pieces: a tunnel that loses packets would go on for minutes on retransmissions.
+            while (&mut stream).take(1 << 18).read_to_end(&mut received).unwrap() > 0 {
+                assert!(start.elapsed() < STALLED, "only {} bytes within {STALLED:?}", received.len());
+            }
             received
         });
-        let mut stream = from.run(|| connect(target));
-        stream.write_all(bytes).unwrap();
-        drop(stream);
+        sender.write_all(bytes).unwrap();
+        drop(sender);
         assert!(received.join().unwrap() == bytes, "the bytes arrived changed");
     });
-}
-
-fn connect(target: SocketAddr) -> TcpStream {
-    TcpStream::connect_timeout(&target, Duration::from_secs(10)).unwrap()
 }

@@ -103,12 +103,15 @@ fn a_prefix_can_move_from_one_peer_to_another_in_one_step() {
     let (mut a, mut b) = (peer(&first), peer(&second));
     engine.set_peers(vec![a.clone(), b.clone()]).unwrap();
     std::mem::swap(&mut a.allowed_ips, &mut b.allowed_ips);
-    let swapped = engine.set_peers(vec![a, b]).unwrap();
+    let swapped = engine.set_peers(vec![a.clone(), b.clone()]).unwrap();
     assert_eq!(swapped, PeerChanges { added: 0, changed: 2, removed: 0 });
     first.ns.ip(&format!("addr del 10.8.0.11/24 dev {}", first.interface));
     first.ns.ip(&format!("addr add 10.8.0.12/24 dev {}", first.interface));
     ping_until_answered(&first.ns, "10.8.0.1", SOON);
     assert!(ping(&world.gateway, "10.8.0.12", 1));
+    a.allowed_ips.clear();
+    engine.set_peers(vec![a, b]).unwrap();
+    assert!(!ping(&first.ns, "10.8.0.1", 1), "what was taken away is gone");
 }
 
 #[test]

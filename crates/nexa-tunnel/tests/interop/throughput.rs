@@ -1,11 +1,16 @@
-//! Figures, not verdicts: run with `--ignored --nocapture`. The benchmark of the workspace replaces this.
+//! Figures, not verdicts: run with `--ignored --show-output`. The benchmark of the workspace replaces this.
 
-use std::process::{Command, Stdio};
+use std::net::SocketAddr;
+use std::process::Stdio;
 use std::time::Duration;
 
+use nexa_tunnel::{Engine, PeerConfig, PrivateKey, Tun};
+
 use crate::net::ping_until_answered;
-use crate::ns::text;
-use crate::world::{World, peer};
+use crate::ns::{Ns, text};
+use crate::world::{World, gateway_of, peer, wait_for};
+
+const SOON: Duration = Duration::from_secs(5);
 
 #[test]
 #[ignore = "prints figures and takes half a minute"]
@@ -13,26 +18,65 @@ fn iperf3_through_the_engine() {
     let world = World::new();
     let client = world.client(1);
     let engine = world.start();
-    engine.set_peers(vec![peer(&client)]).unwrap();
-    ping_until_answered(&client.ns, "10.8.0.1", Duration::from_secs(5));
-    let mut server =
-        world.gateway.command("iperf3").args(["-s", "-1"]).stdout(Stdio::null()).spawn().unwrap();
+    let joined = PrivateKey::generate();
+    let ours = PeerConfig {
+        public_key: joined.public_key(),
+        allowed_ips: vec!["10.8.0.200".parse().unwrap()],
+        ..peer(&client)
+    };
+    engine.set_peers(vec![peer(&client), ours]).unwrap();
+    ping_until_answered(&client.ns, "10.8.0.1", SOON);
+    iperf3("wireguard-go", &world.gateway, &client.ns);
+
+    let _other_end = start_client(&client.ns, joined, gateway_of(1), &engine);
+    ping_until_answered(&client.ns, "10.8.0.1", SOON);
+    iperf3("our engine", &world.gateway, &client.ns);
+}
+
+/// Our engine as the client, on a device whose route to the gateway is the more specific one.
+fn start_client(ns: &Ns, private: PrivateKey, gateway: SocketAddr, server: &Engine) -> Engine {
+    let engine = ns.run(|| Engine::start(Tun::open_persistent("wg9", 1420).unwrap(), private, 0).unwrap());
+    let peer = PeerConfig {
+        public_key: server.public_key(),
+        allowed_ips: vec!["10.8.0.0/24".parse().unwrap()],
+        endpoint: Some(gateway),
+        preshared_key: None,
+        persistent_keepalive: None,
+    };
+    engine.set_peers(vec![peer]).unwrap();
+    ns.ip("addr add 10.8.0.200/32 dev wg9");
+    ns.ip("link set wg9 up");
+    ns.ip("route add 10.8.0.1/32 dev wg9 src 10.8.0.200");
+    engine
+}
+
+fn iperf3(who: &str, gateway: &Ns, client: &Ns) {
     for (direction, flag) in [("client to gateway", "-P1"), ("gateway to client", "-R")] {
-        crate::world::wait_for("iperf3", Duration::from_secs(5), || {
-            world
-                .gateway
-                .command("ss")
-                .args(["-Hltn", "sport = 5201"])
-                .output()
-                .is_ok_and(|done| !done.stdout.is_empty())
-        });
-        let done = client.ns.command("iperf3").args(["-c", "10.8.0.1", "-t", "5", flag]).output().unwrap();
+        let mut server = gateway.command("iperf3").args(["-s", "-1"]).stdout(Stdio::null()).spawn().unwrap();
+        wait_for("iperf3", SOON, || listens(gateway));
+        let before = engine_cpu_seconds();
+        let done = client.command("iperf3").args(["-c", "10.8.0.1", "-t", "5", flag]).output().unwrap();
+        let used = engine_cpu_seconds() - before;
         let shown = text("iperf3", done);
-        println!("{direction}: {}", shown.lines().rfind(|line| line.contains("receiver")).unwrap());
+        let line = shown.lines().rfind(|line| line.contains("receiver")).unwrap();
+        println!("{who} as the client, {direction}: {line} ({used:.2} CPU-s in engines)");
         server.wait().unwrap();
-        server = world.gateway.command("iperf3").args(["-s", "-1"]).stdout(Stdio::null()).spawn().unwrap();
     }
-    let _ = Command::new("kill").arg(server.id().to_string()).status();
-    let _ = server.wait();
-    println!("{:?}", engine.drops());
+}
+
+fn listens(ns: &Ns) -> bool {
+    ns.command("ss").args(["-Hltn", "sport = 5201"]).output().is_ok_and(|done| !done.stdout.is_empty())
+}
+
+/// CPU time of all engine threads of this process. The clock ticks 100 times a second.
+fn engine_cpu_seconds() -> f64 {
+    let mut ticks = 0.0;
+    for task in std::fs::read_dir("/proc/self/task").unwrap() {
+        let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap();
+        if let Some((_, after)) = stat.split_once("(nexa-tunnel) ") {
+            ticks +=
+                after.split(' ').skip(11).take(2).map(|field| field.parse::<f64>().unwrap()).sum::<f64>();
+        }
+    }
+    ticks / 100.0
 }

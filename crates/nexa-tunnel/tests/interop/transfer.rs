@@ -45,3 +45,18 @@ fn both_ends_count_the_same_bytes() {
     });
     assert!(status(&engine, client.public_key).received_bytes > 1 << 20);
 }
+
+#[test]
+fn a_path_narrower_than_the_tunnel_still_carries_it() {
+    for gateway in ["10.77.1.1:51820", "[fd77:1::1]:51820"] {
+        let world = World::new();
+        let client = world.client_at(1, gateway.parse().unwrap());
+        world.gateway.ip("link set c1 mtu 1300");
+        client.ns.ip("link set eth0 mtu 1300");
+        let engine = world.start();
+        engine.set_peers(vec![peer(&client)]).unwrap();
+        let bytes = pattern(1 << 20, 4);
+        transfer(&client.ns, &world.gateway, "10.8.0.1".parse().unwrap(), &bytes);
+        transfer(&world.gateway, &client.ns, "10.8.0.11".parse().unwrap(), &bytes);
+    }
+}

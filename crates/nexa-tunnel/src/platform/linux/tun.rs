@@ -3,6 +3,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use super::{check, check_length};
+use crate::offload::HEADER;
 
 /// An open TUN device. Dropping it closes the device but leaves it in the system, with its addresses, routes and
 /// programs; nothing here ever deletes it.
@@ -81,13 +82,14 @@ impl Tun {
         }
         let fd = open_driver().map_err(|source| explain(name, "opening /dev/net/tun", source))?;
         let mut request = interface_request(name);
-        request.ifr_ifru.ifru_flags = (libc::IFF_TUN | libc::IFF_NO_PI) as libc::c_short;
+        request.ifr_ifru.ifru_flags = (libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR) as libc::c_short;
         // SAFETY: TUNSETIFF reads and writes one ifreq, which `request` is.
         check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETIFF, &raw mut request) })
             .map_err(|source| explain(name, "TUNSETIFF", source))?;
         // SAFETY: TUNSETPERSIST takes its argument by value.
         check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETPERSIST, 1) })
             .map_err(|source| explain(name, "TUNSETPERSIST", source))?;
+        offload(&fd).map_err(|source| explain(name, "TUNSETVNETHDRSZ", source))?;
         set_mtu(name, mtu).map_err(|source| explain(name, "setting the MTU", source))?;
         let index = index_of(name).map_err(|source| explain(name, "finding its index", source))?;
         Ok(Self { fd, name: name.to_owned(), index, mtu })
@@ -108,7 +110,7 @@ impl Tun {
         self.mtu.into()
     }
 
-    /// Reads one packet; `None` when there is none now.
+    /// Reads one frame: a virtio-net header, then a packet of up to 64 KiB. `None` when there is none now.
     pub(crate) fn recv(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         // SAFETY: the buffer is valid for writes of its length.
         let result = unsafe { libc::read(self.fd.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
@@ -121,11 +123,14 @@ impl Tun {
         }
     }
 
-    /// Writes one packet.
+    /// Writes one packet, whose checksums are complete.
     pub(crate) fn send(&self, packet: &[u8]) -> io::Result<()> {
-        // SAFETY: the packet is valid for reads of its length.
-        check_length(unsafe { libc::write(self.fd.as_raw_fd(), packet.as_ptr().cast(), packet.len()) })
-            .map(|_| ())
+        let header = [0_u8; HEADER];
+        let part =
+            |bytes: &[u8]| libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+        let parts = [part(&header), part(packet)];
+        // SAFETY: both parts are valid for reads of their lengths.
+        check_length(unsafe { libc::writev(self.fd.as_raw_fd(), parts.as_ptr(), 2) }).map(|_| ())
     }
 }
 
@@ -142,6 +147,20 @@ fn open_driver() -> io::Result<OwnedFd> {
         let fd = check(libc::open(c"/dev/net/tun".as_ptr(), flags))?;
         Ok(OwnedFd::from_raw_fd(fd))
     }
+}
+
+/// Lets the kernel hand over TCP uncut and checksums undone. A kernel that cannot do that does it itself, so only
+/// the header's size must succeed.
+fn offload(fd: &OwnedFd) -> io::Result<()> {
+    let size = HEADER as libc::c_int;
+    // SAFETY: TUNSETVNETHDRSZ reads an int.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETVNETHDRSZ, &raw const size) })?;
+    let wanted = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6 | libc::TUN_F_TSO_ECN;
+    // SAFETY: TUNSETOFFLOAD takes its argument by value.
+    if let Err(error) = check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETOFFLOAD, wanted) }) {
+        tracing::warn!(%error, "the TUN device has no segmentation offload; reading packet by packet");
+    }
+    Ok(())
 }
 
 fn interface_request(name: &str) -> libc::ifreq {
