@@ -30,7 +30,7 @@ impl Client {
         place.run("ip address add 192.0.2.21/24 dev wan0");
         place.run("ip link set wan0 up");
         // Its control socket's name is shared by all namespaces.
-        let interface = format!("c{}", std::process::id());
+        let interface = format!("c{}-{}", std::process::id(), place.task());
         let mut command = place.command(&format!("wireguard-go -f {interface}"));
         let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         wait_for("wireguard-go", || {
@@ -111,10 +111,7 @@ fn a_client_reaches_the_gateway_loses_it_and_is_back_soon_after_a_crash() {
             let metrics = daemon.metrics();
             assert!(metrics.contains("nexavpn_peer_last_handshake_seconds{name=\"laptop\""), "{metrics}");
 
-            wait_for("its endpoint on disk", || {
-                let known = fs::read_to_string(host.path("state/endpoints.json")).unwrap_or_default();
-                known.contains("192.0.2.21:")
-            });
+            host.wait_for_endpoint("192.0.2.21:");
             daemon.kill();
             assert!(!client.pings("100.96.0.1"), "nobody is there");
             control.answer_with(503);
@@ -141,6 +138,47 @@ fn a_client_reaches_the_gateway_loses_it_and_is_back_soon_after_a_crash() {
                 }
             }
             assert!(!client.pings("100.96.0.1"), "a removed device reaches nothing");
+        });
+    });
+}
+
+#[test]
+fn a_stored_snapshot_is_served_until_its_lease_ends_and_again_when_the_control_plane_confirms_it() {
+    in_namespace(|| {
+        runtime().block_on(async {
+            let mut control = FakeControl::start().await;
+            let host = Host::new(&control.address.to_string());
+            let client = Client::start();
+            let mut daemon = host.start("log");
+            let mut connection = control.connection().await;
+            let FromGateway::Hello { public_key, .. } = connection.receive().await else { panic!() };
+            let sealed = Sealed::new(Revision(1), &snapshot(client.public_key)).unwrap();
+            connection.send(sealed.clone()).await;
+            assert_eq!(connection.receive().await, FromGateway::Ack { revision: Revision(1) });
+            client.connect_to(public_key);
+            client.wait_for_ping("100.96.0.1");
+            daemon.wait_for_log("snapshot in force");
+            host.wait_for_endpoint("192.0.2.21:");
+            daemon.kill();
+            let file = host.path("state/confirmed.json");
+            let mut note: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+            note["unix"] = (note["unix"].as_u64().unwrap() - 2 * 24 * 3600).into();
+            fs::write(&file, note.to_string()).unwrap();
+            control.answer_with(503);
+            let mut daemon = host.start("log-again");
+            daemon.wait_for_log("lease has ended");
+            daemon.wait_for_log("the tunnel is listening");
+            // The tunnel itself serves: it is the program that denies.
+            wait_for("a handshake", || daemon.metrics().contains("nexavpn_peer_last_handshake_seconds{"));
+            wait_for("a packet that is counted", || {
+                assert!(!client.pings("100.96.0.1"));
+                daemon.metrics().contains("reason=\"lease_expired\"")
+            });
+            control.answer_with(0);
+            let mut connection = control.connection().await;
+            connection.receive().await;
+            connection.send(sealed).await;
+            client.wait_for_ping("100.96.0.1");
         });
     });
 }

@@ -40,6 +40,14 @@ impl Host {
         self.folder.path().join(name)
     }
 
+    /// Waits until a peer's endpoint is on disk.
+    pub fn wait_for_endpoint(&self, endpoint: &str) {
+        let file = self.path("state/endpoints.json");
+        wait_for("a peer's endpoint on disk", || {
+            fs::read_to_string(&file).unwrap_or_default().contains(endpoint)
+        });
+    }
+
     pub fn start(&self, log: &str) -> Daemon {
         let log = self.path(log);
         let mut command = Command::new(env!("CARGO_BIN_EXE_nexa-gateway"));

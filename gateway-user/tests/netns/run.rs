@@ -4,7 +4,9 @@
 use std::fs;
 use std::path::Path;
 
+use aya::maps::{HashMap, Map, MapData};
 use aya::programs::{SchedClassifier, TcAttachType};
+use nexa_abi::layout::{PeerKey, PeerValue, map};
 use nexa_gateway::dataplane::{EGRESS, INGRESS};
 use nexa_types::Revision;
 use nexa_wire::gateway::FromGateway;
@@ -35,6 +37,12 @@ fn enforced() -> bool {
     attached(TcAttachType::Ingress, INGRESS)
         && attached(TcAttachType::Egress, EGRESS)
         && try_run("nft list table inet nexavpn").0
+}
+
+/// How many addresses the programs know.
+fn known_addresses(host: &Host) -> usize {
+    let pinned = MapData::from_pin(host.path("bpf/nexavpn").join(map::PEERS)).unwrap();
+    HashMap::<_, PeerKey, PeerValue>::try_from(Map::HashMap(pinned)).unwrap().keys().count()
 }
 
 /// A gateway that has `sealed(5)` in force.
@@ -116,6 +124,7 @@ fn a_damaged_snapshot_on_disk_is_told_once_and_all_is_denied() {
             let mut control = FakeControl::start().await;
             let host = Host::new(&control.address.to_string());
             in_force(&host, &mut control, "log").await.kill();
+            assert_eq!(known_addresses(&host), 2);
             let file = host.path("state/snapshot.json");
             let text = fs::read_to_string(&file).unwrap();
             fs::write(&file, text.replace("10.20.0.0/24", "10.0.0.0/8")).unwrap();
