@@ -133,6 +133,7 @@ fn a_damaged_snapshot_on_disk_is_told_once_and_all_is_denied() {
             daemon.wait_for_log("answered 503");
             assert_eq!(daemon.text().matches("is damaged").count(), 1, "{}", daemon.text());
             assert!(enforced());
+            assert_eq!(known_addresses(&host), 0, "what an earlier run left is denied too");
             let metrics = daemon.metrics();
             assert!(
                 !metrics.contains("nexavpn_applied_revision") && !metrics.contains("nexavpn_peer_"),
