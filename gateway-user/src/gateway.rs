@@ -1,12 +1,14 @@
 //! One snapshot at a time: from its text to the kernel, the tunnel and the disk.
 
+mod feasible;
+
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
-use nexa_types::Revision;
+use nexa_types::{PublicKey, Revision};
 use nexa_wire::snapshot::{Peer, SealError, Sealed, Snapshot};
 use tokio::task::spawn_blocking;
 
@@ -46,6 +48,7 @@ pub struct Gateway {
     pub store: Store,
     /// What others are told.
     pub status: Arc<Status>,
+    public_key: PublicKey,
     in_force: Option<InForce>,
 }
 
@@ -80,14 +83,16 @@ pub struct Parts {
     pub store: Store,
     /// What others are told.
     pub status: Arc<Status>,
+    /// The tunnel's own key.
+    pub public_key: PublicKey,
 }
 
 impl Gateway {
     /// Takes the parts over.
     pub fn new(parts: Parts) -> Self {
-        let Parts { interface, dataplane, guard, net, tunnel, store, status } = parts;
+        let Parts { interface, dataplane, guard, net, tunnel, store, status, public_key } = parts;
         let (dataplane, tunnel) = (Arc::new(Mutex::new(dataplane)), Arc::new(Mutex::new(tunnel)));
-        Self { interface, dataplane, guard, net, tunnel, store, status, in_force: None }
+        Self { interface, dataplane, guard, net, tunnel, store, status, public_key, in_force: None }
     }
 
     /// Puts the empty policy in force: everything is denied.
@@ -107,14 +112,10 @@ impl Gateway {
     pub async fn accept(&mut self, sealed: Sealed) -> Result<(), Refusal> {
         let revision = sealed.revision;
         let outcome = match sealed.open() {
-            Ok(snapshot) => {
-                let outcome = self.put_in_force(&sealed, snapshot, Utc::now() + LEASE).await;
-                outcome.map_err(|error| Refusal { reason: format!("{error:#}"), resync: false })
-            }
-            Err(error @ SealError::Hash { .. }) => Err(Refusal { reason: error.to_string(), resync: true }),
-            Err(error @ SealError::Content { .. }) => {
-                Err(Refusal { reason: error.to_string(), resync: false })
-            }
+            Ok(snapshot) => self.put_in_force(&sealed, snapshot, Utc::now() + LEASE).await,
+            // Damaged on the way, perhaps.
+            Err(error @ SealError::Hash { .. }) => Err(try_again(error)),
+            Err(error @ SealError::Content { .. }) => Err(refused(error)),
         };
         match &outcome {
             Ok(()) => {
@@ -139,7 +140,7 @@ impl Gateway {
     ///
     /// # Errors
     /// As for any snapshot.
-    pub async fn resume(&mut self, good: LastGood) -> anyhow::Result<()> {
+    pub async fn resume(&mut self, good: LastGood) -> Result<(), Refusal> {
         let confirmed =
             i64::try_from(good.confirmed_unix).ok().and_then(|unix| DateTime::from_timestamp(unix, 0));
         let lease_until = confirmed.unwrap_or_default() + LEASE;
@@ -186,30 +187,33 @@ impl Gateway {
         sealed: &Sealed,
         snapshot: Snapshot,
         lease_until: DateTime<Utc>,
-    ) -> anyhow::Result<()> {
+    ) -> Result<(), Refusal> {
         // Everything that can be refused is found out before anything changes.
-        let local = self.local_addresses(&snapshot).await?;
-        let lowered = nexa_gateway_core::lower(&snapshot, &local)?;
+        feasible::check(&snapshot, self.public_key).map_err(refused)?;
+        let local = self.local_addresses(&snapshot).await.map_err(try_again)?;
+        let lowered = nexa_gateway_core::lower(&snapshot, &local).map_err(refused)?;
         let before = self.in_force.as_ref().map(|in_force| in_force.snapshot.clone());
         let network_changes = before.as_ref().is_none_or(|before| before.network != snapshot.network);
         if network_changes {
             // First the walls: packets of the new pools must not find a way around the tunnel.
-            self.set_guard(&snapshot).await?;
+            self.set_guard(&snapshot).await.map_err(refused)?;
         }
         if let Some(kept) =
-            before.as_ref().and_then(|b| tunnel::without_moved_addresses(&b.peers, &snapshot.peers))
+            before.as_ref().and_then(|before| tunnel::without_moved_addresses(&before.peers, &snapshot.peers))
         {
-            self.with_tunnel(move |tunnel| tunnel.narrow(&kept)).await?;
+            self.with_tunnel(move |tunnel| tunnel.narrow(&kept)).await.map_err(try_again)?;
         }
         if let Err(error) = self.apply_policy(lowered, lease_until).await {
             self.revoke_only(before, &snapshot, network_changes).await;
-            return Err(error.context("the kernel did not take the policy"));
+            return Err(refused(error.context("the kernel did not take the policy")));
         }
+        // The policy is in force. What fails from here on, such as a port that is taken, may pass: the control plane
+        // sends the snapshot again.
         if network_changes {
-            self.net.bring_up(&snapshot.network).await?;
+            self.net.bring_up(&snapshot.network).await.map_err(try_again)?;
         }
         let (network, peers) = (snapshot.network.clone(), snapshot.peers.clone());
-        self.with_tunnel(move |tunnel| tunnel.set_peers(&network, &peers)).await?;
+        self.with_tunnel(move |tunnel| tunnel.set_peers(&network, &peers)).await.map_err(try_again)?;
         self.status.set_applied(Applied::new(sealed.revision, sealed.hash.clone(), &snapshot));
         let clocks = (Instant::now(), Utc::now());
         self.in_force = Some(InForce { revision: sealed.revision, snapshot, local, lease_until, clocks });
@@ -253,6 +257,16 @@ impl Gateway {
         let tunnel = Arc::clone(&self.tunnel);
         spawn_blocking(move || work(&mut lock(&tunnel))).await?
     }
+}
+
+/// The same snapshot will be refused again.
+fn refused(error: impl Into<anyhow::Error>) -> Refusal {
+    Refusal { reason: format!("{:#}", error.into()), resync: false }
+}
+
+/// The same snapshot may be taken another time.
+fn try_again(error: impl Into<anyhow::Error>) -> Refusal {
+    Refusal { resync: true, ..refused(error) }
 }
 
 /// Locks, also after a panic elsewhere: each holder leaves its part whole.

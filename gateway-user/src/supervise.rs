@@ -61,7 +61,7 @@ pub fn run(settings: Settings) -> anyhow::Result<()> {
 /// A gateway that enforces its last good policy, or none, and does not talk to anybody yet.
 struct Started {
     gateway: Gateway,
-    key: PublicKey,
+    public_key: PublicKey,
     metrics: Metrics,
     events: RulesetEvents,
 }
@@ -108,9 +108,11 @@ async fn start(settings: &Settings) -> anyhow::Result<Started> {
     let net = Net::connect(&host.interface)?;
     let status = Arc::new(Status::default());
     let interface = host.interface.clone();
-    let mut gateway = Gateway::new(Parts { interface, dataplane, guard, net, tunnel, store, status });
+    let public_key = key.public_key();
+    let mut gateway =
+        Gateway::new(Parts { interface, dataplane, guard, net, tunnel, store, status, public_key });
     resume(&mut gateway, stored).await?;
-    Ok(Started { gateway, key: key.public_key(), metrics, events })
+    Ok(Started { gateway, public_key, metrics, events })
 }
 
 /// Without a good snapshot everything is denied, whatever an earlier run left in the maps.
@@ -124,10 +126,11 @@ async fn resume(gateway: &mut Gateway, stored: Stored) -> anyhow::Result<()> {
                     tracing::info!(%revision, "the last good snapshot is in force");
                     return Ok(());
                 }
-                Err(error) => tracing::error!(
+                Err(refusal) => tracing::error!(
                     %revision,
                     "the last good snapshot cannot be put in force, so everything is denied until the control plane \
-                     sends one: {error:#}"
+                     sends one: {}",
+                    refusal.reason
                 ),
             }
         }

@@ -67,11 +67,8 @@ impl Tunnel {
         engine.set_peers(peers.iter().map(config).collect()).context("the tunnel refused its peers")?;
         if starting {
             // Later the engine knows better than the file.
-            let places =
-                peers.iter().filter_map(|peer| Some((peer.public_key, self.endpoints.of(peer.public_key)?)));
-            engine
-                .restore_endpoints(places.collect())
-                .context("the tunnel refused its peers' last endpoints")?;
+            let places = self.endpoints.of(peers.iter().map(|peer| peer.public_key));
+            engine.restore_endpoints(places).context("the tunnel refused its peers' last endpoints")?;
         }
         Ok(())
     }

@@ -1,9 +1,15 @@
 //! The gateway's parts against a real kernel, as root, each test in network namespaces that it made itself.
 #![expect(clippy::unwrap_used, reason = "a test that meets the unexpected has failed")]
 
+#[expect(dead_code, reason = "the tests of the stream use all of it")]
+mod fake_control;
+
 mod netns {
     mod check;
+    mod client;
+    mod daemon;
     mod guard;
     mod interface;
     mod lab;
+    mod run;
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::config::InterfaceName;
+use crate::dataplane;
 use crate::files;
 
 /// Why a setting could not be made.
@@ -70,7 +71,9 @@ impl HostSettings {
             wanted.push((key.to_owned(), value));
         }
         self.note_first_values(&wanted)?;
-        wanted.iter().try_for_each(|(key, value)| set(key, value))
+        wanted.iter().try_for_each(|(key, value)| set(key, value))?;
+        warn_of_small_conntrack();
+        Ok(())
     }
 
     /// The earlier values, by the path below /proc/sys.
@@ -112,6 +115,18 @@ pub fn prepare_interface(interface: &InterfaceName) -> Result<(), SysctlError> {
         set(&format!("net/{}", setting.replace("{}", interface.as_str())), value)?;
     }
     Ok(())
+}
+
+/// Every flow that the programs remember is a connection of netfilter's too; it drops new ones when it is full.
+fn warn_of_small_conntrack() {
+    let limit = read("net/netfilter/nf_conntrack_max").and_then(|limit| limit.parse::<u32>().ok());
+    let wanted = dataplane::Options::default().max_flows;
+    if let Some(limit) = limit.filter(|limit| *limit < wanted) {
+        tracing::warn!(
+            "the host tracks {limit} connections, fewer than the {wanted} flows of the programs; raise it with \
+             `sysctl -w net.netfilter.nf_conntrack_max={wanted}`"
+        );
+    }
 }
 
 fn read(key: &str) -> Option<String> {

@@ -37,7 +37,7 @@ pub enum End {
 /// # Errors
 /// When a part that must run cannot.
 pub async fn serve(started: Started, settings: &Settings) -> anyhow::Result<End> {
-    let Started { mut gateway, key, metrics, events } = started;
+    let Started { mut gateway, public_key, metrics, events } = started;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut tasks = JoinSet::new();
@@ -54,7 +54,7 @@ pub async fn serve(started: Started, settings: &Settings) -> anyhow::Result<End>
     let options = Options {
         url: settings.control_url.clone(),
         token_file: settings.token_file.clone(),
-        public_key: key,
+        public_key,
         timing: Timing::default(),
     };
     let (offer, mut offers) = mpsc::channel(1);

@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 use crate::files;
 use nexa_tunnel::PeerStatus;
 
+/// How far the file may lag behind in the time of a handshake, which only orders the peers.
+const NEWS_SECONDS: u64 = 600;
+
 /// Endpoints of recent peers, and the file that holds them.
 #[derive(Debug)]
 pub struct Endpoints {
@@ -44,9 +47,12 @@ impl Endpoints {
         Self { file, known }
     }
 
-    /// Where a peer was last.
-    pub fn of(&self, key: PublicKey) -> Option<SocketAddr> {
-        self.known.get(&key.to_string()).map(|seen| seen.endpoint)
+    /// Where these peers were last, the most recent first: the engine greets them one after the other.
+    pub fn of(&self, keys: impl IntoIterator<Item = PublicKey>) -> Vec<(PublicKey, SocketAddr)> {
+        let known = keys.into_iter().filter_map(|key| Some((key, *self.known.get(&key.to_string())?)));
+        let mut known: Vec<_> = known.collect();
+        known.sort_by_key(|(_, seen)| std::cmp::Reverse(seen.handshake_unix));
+        known.into_iter().map(|(key, seen)| (key, seen.endpoint)).collect()
     }
 
     /// Takes over what the engine knows and writes it if it differs. Peers that have not spoken since the restart
@@ -62,7 +68,7 @@ impl Endpoints {
             Some((key, seen))
         });
         let known: BTreeMap<_, _> = known.collect();
-        if known == self.known {
+        if !self.is_news(&known) {
             return;
         }
         let written = serde_json::to_vec(&known).map_err(Into::into);
@@ -70,6 +76,18 @@ impl Endpoints {
             Ok(()) => self.known = known,
             Err(error) => tracing::debug!("cannot write {}: {error}", self.file.display()),
         }
+    }
+}
+
+impl Endpoints {
+    /// A handshake alone, every two minutes with each peer, is no reason to write.
+    fn is_news(&self, known: &BTreeMap<String, Seen>) -> bool {
+        let differs = |(key, seen): (&String, &Seen)| {
+            self.known.get(key).is_none_or(|before| {
+                before.endpoint != seen.endpoint || before.handshake_unix + NEWS_SECONDS < seen.handshake_unix
+            })
+        };
+        known.len() != self.known.len() || known.iter().any(differs)
     }
 }
 
@@ -90,23 +108,51 @@ mod tests {
         }
     }
 
+    fn places(of: &Endpoints, peers: &[u8]) -> Vec<String> {
+        let places = of.of(peers.iter().map(|n| peer(*n).public_key));
+        places.into_iter().map(|(_, endpoint)| endpoint.to_string()).collect()
+    }
+
     #[test]
-    fn endpoints_survive_a_restart() {
+    fn endpoints_survive_a_restart_the_most_recent_first() {
         let folder = tempfile::tempdir().unwrap();
-        Endpoints::load(folder.path()).update(&[status(2, Some(1000)), status(3, None)]);
+        Endpoints::load(folder.path()).update(&[
+            status(2, Some(1000)),
+            status(3, None),
+            status(4, Some(2000)),
+        ]);
         let mut again = Endpoints::load(folder.path());
-        assert_eq!(again.of(peer(2).public_key), Some("192.0.2.2:51820".parse().unwrap()));
-        assert_eq!(again.of(peer(3).public_key), None, "never authenticated");
+        assert_eq!(
+            places(&again, &[2, 3, 4]),
+            ["192.0.2.4:51820", "192.0.2.2:51820"],
+            "3 never authenticated"
+        );
         again.update(&[status(2, None)]);
-        assert!(Endpoints::load(folder.path()).of(peer(2).public_key).is_some(), "silent since the restart");
-        again.update(&[]);
-        assert_eq!(Endpoints::load(folder.path()).of(peer(2).public_key), None, "no peer any more");
+        assert_eq!(
+            places(&Endpoints::load(folder.path()), &[2, 4]),
+            ["192.0.2.2:51820"],
+            "2 is silent, 4 is gone"
+        );
+    }
+
+    #[test]
+    fn only_news_are_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut endpoints = Endpoints::load(folder.path());
+        endpoints.update(&[status(2, Some(1000))]);
+        let file = folder.path().join("endpoints.json");
+        fs::remove_file(&file).unwrap();
+        endpoints.update(&[status(2, Some(1120))]);
+        assert!(!file.exists());
+        let moved = PeerStatus { endpoint: Some("198.51.100.1:1".parse().unwrap()), ..status(2, Some(1120)) };
+        endpoints.update(&[moved]);
+        assert_eq!(places(&Endpoints::load(folder.path()), &[2]), ["198.51.100.1:1"]);
     }
 
     #[test]
     fn a_damaged_file_is_as_none() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("endpoints.json"), "{\"x\":").unwrap();
-        assert_eq!(Endpoints::load(folder.path()).of(peer(2).public_key), None);
+        assert!(places(&Endpoints::load(folder.path()), &[2]).is_empty());
     }
 }

@@ -29,6 +29,47 @@ pub fn in_namespace(test: impl FnOnce() + Send + 'static) {
     }
 }
 
+/// A network namespace beside the thread's own, for as long as the value lives.
+pub struct Neighbour {
+    path: String,
+    task: i32,
+    _alive: std::sync::mpsc::Sender<()>,
+}
+
+impl Neighbour {
+    /// Makes the namespace, its loopback up.
+    pub fn make() -> Self {
+        let (alive, end) = std::sync::mpsc::channel::<()>();
+        let (tell, told) = std::sync::mpsc::channel();
+        thread::spawn(move || {
+            unshare(CloneFlags::CLONE_NEWNET).unwrap();
+            run("ip link set lo up");
+            tell.send(nix::unistd::gettid().as_raw()).unwrap();
+            // The namespace ends with its last thread.
+            let _ = end.recv();
+        });
+        let task = told.recv().unwrap();
+        Self { path: format!("/proc/{}/task/{task}/ns/net", std::process::id()), task, _alive: alive }
+    }
+
+    /// A thread in it, as `ip link … netns` takes it.
+    pub fn task(&self) -> i32 {
+        self.task
+    }
+
+    /// A command that runs in it.
+    pub fn command(&self, words: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net={}", self.path)).args(words.split_whitespace());
+        command
+    }
+
+    /// Runs a command in it; it must succeed.
+    pub fn run(&self, words: &str) -> String {
+        run(&format!("nsenter --net={} {words}", self.path))
+    }
+}
+
 /// A tokio runtime whose threads are in the calling thread's namespace.
 pub fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
