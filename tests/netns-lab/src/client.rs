@@ -140,11 +140,12 @@ impl Client {
             // Also where the kernel has WireGuard: the lab is the same everywhere.
             .env("WG_I_PREFER_BUGGY_USERSPACE_TO_POLISHED_KMOD", "1")
             .env("WG_PROCESS_FOREGROUND", "1");
-        ledger.file(&Path::new("/var/run/wireguard").join(format!("{}.sock", self.interface)))?;
+        let socket = format!("/var/run/wireguard/{}.sock", self.interface);
+        ledger.file(Path::new(&socket))?;
         let mut process = Process::start(self.name, command, Signal::SIGTERM, &self.log, ledger)?;
         wait::until("wireguard-go does not answer", Duration::from_secs(5), || {
             process.check()?;
-            Ok(self.wg(namespace, &["show", &self.interface, "public-key"]).ok().map(drop))
+            Ok(listens(namespace, &socket)?.then_some(()))
         })?;
         let interface = &self.interface;
         let profile = self.profile()?;
@@ -222,6 +223,18 @@ impl Client {
             .context("cannot start wg")?;
         answer(&output, arguments)
     }
+}
+
+/// Whether a process in a namespace listens on a socket. Asking `wg` instead would break it: `wg` removes a socket that
+/// refuses it, and one that is bound and does not listen yet does.
+fn listens(namespace: &Namespace, socket: &str) -> Result<bool> {
+    let table = namespace.run(|| fs::read_to_string("/proc/thread-self/net/unix"))?;
+    let table = table.context("cannot list sockets")?;
+    // Num RefCount Protocol Flags Type St Inode Path, with __SO_ACCEPTCON in the flags.
+    Ok(table.lines().any(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        fields.get(3) == Some(&"00010000") && fields.get(7) == Some(&socket)
+    }))
 }
 
 fn wg(arguments: &[&str], input: &str) -> Result<String> {
