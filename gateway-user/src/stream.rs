@@ -77,7 +77,7 @@ pub struct Refusal {
 }
 
 /// Why a connection ended or did not come up.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Ended {
     /// It broke; the control plane may be restarting.
     #[error("{0}")]
@@ -100,24 +100,21 @@ pub async fn run(
     let mut backoff = Backoff::new();
     let mut trouble: Option<Trouble> = None;
     loop {
-        let ended = match connect::connect(&options).await {
+        let token = connect::read_token(&options.token_file).await;
+        let connected = match &token {
+            Ok(token) => connect::connect(&options, token).await,
+            Err(ended) => Err(ended.clone()),
+        };
+        let ended = match connected {
             Ok(connection) => {
-                let was = trouble.take();
-                match was {
-                    Some(was) => tracing::info!(
-                        attempts = was.attempts,
-                        "connected to {} again after {:.1} s",
-                        options.url,
-                        was.since.elapsed().as_secs_f32()
-                    ),
-                    None => tracing::info!("connected to {}", options.url),
-                }
+                log_connected(trouble.as_mut(), &options);
                 status.set_connected(true);
                 let mut session = session::Session::new(&options, &offers, &status);
                 let ended = session.serve(connection, &mut reports).await;
                 status.set_connected(false);
                 if session.was_useful() {
                     backoff.reset();
+                    trouble = None;
                 }
                 ended
             }
@@ -126,40 +123,61 @@ pub async fn run(
         if matches!(ended, Ended::Stopping) || offers.is_closed() {
             return;
         }
-        log_once(&mut trouble, &ended, &options);
+        log_once(trouble.get_or_insert_with(Trouble::begin), &ended, &options);
         let pause = match ended {
             Ended::Unwanted(_) => options.timing.refused_retry,
             Ended::Lost(_) | Ended::Stopping => backoff.next_pause(),
         };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = connect::token_changed(&options.token_file), if matches!(ended, Ended::Unwanted(_)) => {}
+            () = connect::token_changed(&options.token_file, token.as_ref().ok()), if matches!(ended, Ended::Unwanted(_)) => {}
             () = offers.closed() => return,
         }
     }
 }
 
-/// What has been wrong since when.
+/// Most different problems that are told while it lasts.
+const MOST_TOLD: usize = 16;
+
+/// What has been wrong since a connection was last of use.
 struct Trouble {
-    text: String,
     since: Instant,
     attempts: u32,
+    told: Vec<String>,
+    end_told: bool,
+}
+
+impl Trouble {
+    fn begin() -> Self {
+        Self { since: Instant::now(), attempts: 0, told: Vec::new(), end_told: false }
+    }
+}
+
+/// A server that takes connections and drops them again is told of once, as any other trouble.
+fn log_connected(trouble: Option<&mut Trouble>, options: &Options) {
+    let Some(trouble) = trouble else { return tracing::info!("connected to {}", options.url) };
+    let (after, attempts) = (trouble.since.elapsed().as_secs_f32(), trouble.attempts);
+    if trouble.end_told {
+        tracing::debug!(attempts, "connected to {} again after {after:.1} s", options.url);
+    } else {
+        tracing::info!(attempts, "connected to {} again after {after:.1} s", options.url);
+    }
+    trouble.end_told = true;
 }
 
 /// Each problem is told once, when it begins; the same again is for those who debug.
-fn log_once(trouble: &mut Option<Trouble>, ended: &Ended, options: &Options) {
+fn log_once(trouble: &mut Trouble, ended: &Ended, options: &Options) {
+    trouble.attempts += 1;
     let text = ended.to_string();
-    let (known, since, attempts) = match trouble.take() {
-        Some(before) => (before.text == text, before.since, before.attempts + 1),
-        None => (false, Instant::now(), 1),
-    };
+    if trouble.told.contains(&text) || trouble.told.len() == MOST_TOLD {
+        return tracing::debug!(attempts = trouble.attempts, "still without {}: {text}", options.url);
+    }
     match ended {
-        _ if known => tracing::debug!(attempts, "still without {}: {text}", options.url),
         Ended::Unwanted(_) => tracing::error!("{text}"),
         Ended::Lost(_) | Ended::Stopping => tracing::warn!(
             "no connection to {}: {text}. The last good snapshot stays in force; trying again",
             options.url
         ),
     }
-    *trouble = Some(Trouble { text, since, attempts });
+    trouble.told.push(text);
 }

@@ -231,6 +231,28 @@ async fn an_outage_is_logged_once_and_so_is_its_end() {
 }
 
 #[tokio::test]
+async fn a_server_that_drops_every_connection_is_told_of_once() {
+    let mut rig = Rig::start(TOKEN, timing()).await;
+    for _ in 0..5 {
+        drop(rig.connection().await);
+    }
+    let told = |rig: &Rig| (rig.log.lines_with("no connection to"), rig.log.lines_with("again after"));
+    let (lost, again) = told(&rig);
+    assert!(lost <= 2 && again == 1, "closed and reset at most, and once each:\n{}", rig.log.text());
+}
+
+#[tokio::test]
+async fn a_protocol_that_the_server_does_not_speak_is_told_once_and_retried_slowly() {
+    let mut rig = Rig::start(TOKEN, timing()).await;
+    for _ in 0..3 {
+        let (connection, _) = rig.connection().await;
+        connection.close_with(4400, "this server speaks protocol 2").await;
+    }
+    rig.connection().await;
+    assert_eq!(rig.log.lines_with("does not speak protocol version"), 1, "{}", rig.log.text());
+}
+
+#[tokio::test]
 async fn a_control_plane_that_falls_silent_is_noticed() {
     let limit = Duration::from_millis(300);
     let mut rig = Rig::start(TOKEN, Timing { silence_limit: limit, ..timing() }).await;

@@ -22,9 +22,8 @@ pub struct Connection {
     pub(super) heard: LastHeard,
 }
 
-pub async fn connect(options: &Options) -> Result<Connection, Ended> {
-    let token = read_token(&options.token_file).await?;
-    let request = request(options, &token)?;
+pub async fn connect(options: &Options, token: &Token) -> Result<Connection, Ended> {
+    let request = request(options, token)?;
     let limit = options.timing.connect_timeout;
     let host = options.url.host().trim_matches(['[', ']']);
     let stream = timeout(limit, TcpStream::connect((host, options.url.port()))).await;
@@ -44,13 +43,15 @@ pub async fn connect(options: &Options) -> Result<Connection, Ended> {
     }
 }
 
-/// Returns once the token's file holds something else than it did when this was called.
-pub async fn token_changed(file: &Path) {
-    let before = read_token(file).await.ok();
+/// A gateway's token, wiped from memory when dropped.
+pub type Token = Zeroizing<String>;
+
+/// Returns once the token's file holds another token than `used`.
+pub async fn token_changed(file: &Path, used: Option<&Token>) {
     let mut tick = interval(Duration::from_secs(1));
     loop {
         tick.tick().await;
-        if read_token(file).await.ok() != before {
+        if read_token(file).await.ok().as_ref() != used {
             return;
         }
     }
@@ -73,10 +74,10 @@ fn refused(status: StatusCode, options: &Options) -> Ended {
     }
 }
 
-fn request(options: &Options, token: &str) -> Result<Request, Ended> {
+fn request(options: &Options, token: &Token) -> Result<Request, Ended> {
     let url = format!("ws://{}:{}{PATH}", options.url.host(), options.url.port());
     let mut request = url.into_client_request().map_err(|error| Ended::Unwanted(error.to_string()))?;
-    let value = Zeroizing::new(format!("Bearer {token}"));
+    let value = Zeroizing::new(format!("Bearer {}", token.as_str()));
     let mut value =
         HeaderValue::from_str(&value).map_err(|_| no_token(&options.token_file, "it holds no token"))?;
     value.set_sensitive(true);
@@ -84,7 +85,7 @@ fn request(options: &Options, token: &str) -> Result<Request, Ended> {
     Ok(request)
 }
 
-async fn read_token(file: &Path) -> Result<Zeroizing<String>, Ended> {
+pub async fn read_token(file: &Path) -> Result<Token, Ended> {
     let text = tokio::fs::read_to_string(file).await.map_err(|error| no_token(file, &error.to_string()))?;
     let text = Zeroizing::new(text);
     let token = text.trim();

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 /// The token that it takes.
 pub const TOKEN: &str = "the-right-token";
@@ -93,6 +94,12 @@ impl Connection {
     /// Sends a frame as it is.
     pub async fn send_text(&mut self, frame: &str) {
         self.socket.send(Message::text(frame)).await.unwrap();
+    }
+
+    /// Closes with a code, as a server that refuses.
+    pub async fn close_with(mut self, code: u16, reason: &str) {
+        self.socket.close(Some(CloseFrame { code: code.into(), reason: reason.into() })).await.unwrap();
+        self.closed().await;
     }
 
     /// Returns once the gateway has read everything that was sent.
