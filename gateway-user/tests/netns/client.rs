@@ -73,7 +73,8 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        let _ = self.process.kill();
+        // Killed outright it would leave its control socket behind.
+        run(&format!("kill -TERM {}", self.process.id()));
         let _ = self.process.wait();
     }
 }
