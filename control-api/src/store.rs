@@ -68,13 +68,15 @@ impl Store {
     /// # Errors
     /// When the database is away, or of a newer version than this program.
     pub(crate) async fn migrate(&self) -> std::result::Result<(), sqlx::migrate::MigrateError> {
-        let mut connection = self.pool.acquire().await?;
         // A migration may take as long as it needs, and so may waiting for another server's.
-        sqlx::query("SET statement_timeout = 0").execute(&mut *connection).await?;
-        sqlx::query("SET lock_timeout = 0").execute(&mut *connection).await?;
-        let done = MIGRATIONS.run(&mut *connection).await;
-        // The settings must not return to the pool.
-        connection.close().await?;
+        let options = (*self.pool.connect_options()).clone();
+        let patient = options.options([("statement_timeout", "0"), ("lock_timeout", "0")]);
+        let pool = PgPoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_lazy_with(patient);
+        let done = MIGRATIONS.run(&pool).await;
+        pool.close().await;
         done
     }
 
