@@ -4,7 +4,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use nexa_control::app::{App, Database};
 
-use crate::support::Api;
+use crate::support::{Api, Stream, key};
 
 fn command(args: &[&str], database: Option<&Database>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nexa-control"));
@@ -73,6 +73,28 @@ async fn serve_says_where_it_listens_and_stops_on_sigterm() {
 }
 
 #[tokio::test]
+async fn a_stopping_server_says_goodbye_to_its_gateways() {
+    let api = Api::start().await;
+    let gateway = api.owner().await.make_gateway().await;
+    let mut serve = command(&["serve", "--listen", "127.0.0.1:0"], Some(&api.database));
+    let mut server = Server(serve.stderr(Stdio::piped()).spawn().unwrap());
+    let mut log = BufReader::new(server.0.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("listening on ") {
+        line.clear();
+        assert_ne!(log.read_line(&mut line).unwrap(), 0, "it ended early");
+    }
+    let address = line.split("listening on ").nth(1).unwrap().trim().parse().unwrap();
+    let mut stream = Stream::connect(address, gateway["token"].as_str().unwrap()).await.unwrap();
+    stream.hello(&key()).await;
+    stream.snapshot().await;
+    Command::new("kill").args(["-TERM", &server.0.id().to_string()]).status().unwrap();
+    assert_eq!(stream.close_code().await, 1001);
+    assert!(server.0.wait().unwrap().success());
+    assert_eq!(api.scalar::<i64>("SELECT count(*) FROM gateways WHERE connection_id IS NOT NULL").await, 0);
+}
+
+#[tokio::test]
 async fn without_a_database_it_says_what_to_do() {
     let output = run(&["serve"], None);
     assert!(!output.status.success());
@@ -102,7 +124,8 @@ async fn servers_that_start_together_migrate_once() {
         start.await.unwrap().unwrap();
     }
     let api = Api::over(database).await;
-    assert_eq!(api.scalar::<i64>("SELECT count(*) FROM _sqlx_migrations").await, 1);
+    let migrations = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations")).unwrap().count();
+    assert_eq!(api.scalar::<i64>("SELECT count(*) FROM _sqlx_migrations").await, migrations as i64);
 }
 
 #[test]

@@ -100,6 +100,13 @@ async fn only_administrators_disable_devices_and_set_their_expiry() {
     assert_eq!(admin.patch(&path(&device), json!({ "disabled": true })).await.ok(200)["status"], "disabled");
     alice.get(&format!("{}/profile", path(&device))).await.problem(409, "device_not_active");
     assert_eq!(admin.patch(&path(&device), json!({ "disabled": false })).await.ok(200)["status"], "active");
+    for time in ["+262000-01-01T00:00:00Z", "-4000-01-01T00:00:00Z", "1969-12-31T23:59:59Z"] {
+        admin
+            .patch(&path(&device), json!({ "expires_at": time }))
+            .await
+            .invalid("invalid_time", "expires_at");
+    }
+    admin.patch(&path(&device), json!({ "expires_at": "soon" })).await.invalid("invalid_body", "expires_at");
     let past = json!({ "expires_at": "2026-01-01T00:00:00Z" });
     assert_eq!(admin.patch(&path(&device), past).await.ok(200)["status"], "expired");
 }

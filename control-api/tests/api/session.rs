@@ -39,7 +39,7 @@ async fn a_wrong_password_an_unknown_and_a_disabled_user_are_told_the_same() {
     api.execute("UPDATE users SET disabled = true WHERE username = 'gone'").await;
     let mut answers = Vec::new();
     for (username, password) in
-        [("alice", "wrong password"), ("nobody", PASSWORD), ("gone", PASSWORD), ("", "")]
+        [("alice", "wrong password"), ("nobody", PASSWORD), ("gone", PASSWORD), ("", ""), ("a\0b", "\0")]
     {
         let reply = api.anonymous().post("/api/v1/sessions", credentials(username, password)).await;
         answers.push(reply.problem(401, "bad_credentials"));

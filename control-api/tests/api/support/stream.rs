@@ -1,3 +1,4 @@
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
@@ -25,6 +26,11 @@ impl Stream {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move { axum::serve(listener, router).await });
+        Self::connect(address, token).await
+    }
+
+    /// Connects to a server that runs.
+    pub async fn connect(address: SocketAddr, token: &str) -> Result<Self, Error> {
         let mut request = format!("ws://{address}{PATH}").into_client_request()?;
         request.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
         let stream = TcpStream::connect(address).await.unwrap();
