@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 /// the test program, however that ends.
 const SUPERVISOR: &str = r#"
 set -eu
-trap '' INT HUP
+trap '' INT HUP TERM
 dir=$(mktemp -d "${TMPDIR:-/tmp}/nexa-pg-XXXXXX")
 trap 'pg_ctl -D "$dir/data" -m immediate stop >/dev/null 2>&1 || true; rm -rf "$dir"' EXIT
 initdb -D "$dir/data" -U nexa -A trust -E UTF8 --locale=C --no-sync >"$dir/initdb.log" 2>&1 || { cat "$dir/initdb.log" >&2; exit 1; }
