@@ -27,9 +27,10 @@ mod user;
 mod wg_quick;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use nexa_types::Revision;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 pub use bootstrap::BootstrapRequest;
@@ -69,7 +70,13 @@ struct Inner {
     revisions: watch::Receiver<Revision>,
     snapshots: snapshot::Cache,
     refused: gateway_stream::RefusedTokens,
+    streams: Arc<Semaphore>,
 }
+
+/// At most this many streams of gateways at once.
+const MAX_STREAMS: u32 = 10_000;
+/// How long the streams may take to end when the server stops.
+const STREAMS_END: Duration = Duration::from_secs(2);
 
 /// What runs beside the requests. Dropped or stopped, it ends, and the gateways' streams end with it.
 pub struct Background(JoinSet<()>);
@@ -91,6 +98,7 @@ impl App {
             revisions,
             snapshots: snapshot::Cache::default(),
             refused: gateway_stream::RefusedTokens::default(),
+            streams: Arc::new(Semaphore::new(MAX_STREAMS as usize)),
         }));
         background.spawn(housekeeping::run(store));
         Ok((app, Background(background)))
@@ -119,8 +127,13 @@ impl App {
         }
     }
 
-    /// Gives all connections to the database back.
+    /// Waits a moment for the streams to end, once the background has stopped; then gives all connections to the
+    /// database back.
     pub async fn close(&self) {
+        let ended = self.0.streams.acquire_many(MAX_STREAMS);
+        if tokio::time::timeout(STREAMS_END, ended).await.is_err() {
+            tracing::debug!("some streams did not end in time");
+        }
         self.0.store.close().await;
     }
 

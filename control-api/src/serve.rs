@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
@@ -40,6 +41,12 @@ pub async fn serve(
         // The receiver is there as long as the server below runs.
         let _ = stopping.send(());
     };
+    // A snapshot must not wait for the acknowledgement of what was sent before it.
+    let listener = listener.tap_io(|connection| {
+        if let Err(error) = connection.set_nodelay(true) {
+            tracing::debug!(%error, "a connection keeps its delay");
+        }
+    });
     let server = axum::serve(listener, http::router(app.clone())).with_graceful_shutdown(stop);
     let overdue = async {
         match stopped.await {
@@ -51,7 +58,8 @@ pub async fn serve(
         served = server => served?,
         () = overdue => tracing::warn!("some requests took longer than {GRACE:?} and were cut off"),
     }
-    // Streams note their end in the database before its connections close.
-    let _ = tokio::time::timeout(Duration::from_secs(2), app.close()).await;
+    if tokio::time::timeout(GRACE, app.close()).await.is_err() {
+        tracing::warn!("connections to the database were cut off");
+    }
     Ok(())
 }

@@ -2,6 +2,9 @@
 //!
 //! A change can be committed only together with its audit row, and one that gateways see only with a new revision:
 //! [`Change`] offers no other way.
+//!
+//! Queries are checked when the program is built, against `.sqlx`. After a change of one, write that anew with a
+//! migrated database at hand: `DATABASE_URL=… SQLX_OFFLINE_DIR=$PWD/control-api/.sqlx cargo check -p nexa-control`.
 
 pub(crate) mod audit;
 pub(crate) mod bootstrap;
@@ -68,13 +71,15 @@ impl Store {
     /// # Errors
     /// When the database is away, or of a newer version than this program.
     pub(crate) async fn migrate(&self) -> std::result::Result<(), sqlx::migrate::MigrateError> {
-        let mut connection = self.pool.acquire().await?;
         // A migration may take as long as it needs, and so may waiting for another server's.
-        sqlx::query("SET statement_timeout = 0").execute(&mut *connection).await?;
-        sqlx::query("SET lock_timeout = 0").execute(&mut *connection).await?;
-        let done = MIGRATIONS.run(&mut *connection).await;
-        // The settings must not return to the pool.
-        connection.close().await?;
+        let options = (*self.pool.connect_options()).clone();
+        let patient = options.options([("statement_timeout", "0"), ("lock_timeout", "0")]);
+        let pool = PgPoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_lazy_with(patient);
+        let done = MIGRATIONS.run(&pool).await;
+        pool.close().await;
         done
     }
 

@@ -1,6 +1,6 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Datelike as _, TimeDelta, Utc};
 use ipnet::IpNet;
 use nexa_types::{Cidr, DeviceId};
 use serde::{Deserialize, Deserializer};
@@ -75,6 +75,8 @@ impl Caller {
         device::insert(db, new).await.map_err(|error| match error.constraint() {
             Some("devices_name") => Error::name_taken("name"),
             Some("devices_public_key") => key_taken(),
+            // Removed since the request was authorized.
+            Some("devices_user_id_fkey") => Error::NotFound("user"),
             _ => error.into(),
         })?;
         let device = device::get(db, id, Owned::By(self.user.id)).await?.ok_or(Error::NotFound("device"))?;
@@ -110,6 +112,15 @@ impl Caller {
     /// administrators change.
     pub async fn update_device(&self, id: DeviceId, request: &UpdateDevice) -> Result<Device> {
         let name = request.name.as_deref().map(|text| input::name("name", text)).transpose()?;
+        if let Some(Some(expiry)) = request.expires_at
+            && !(1970..=9999).contains(&expiry.year())
+        {
+            return Err(Error::invalid(
+                "invalid_time",
+                "expires_at",
+                "use a time between the years 1970 and 9999",
+            ));
+        }
         let mut change = self.store().visible_change().await?;
         let db = change.connection();
         let before = device::get(db, id, self.owned()).await?.ok_or(Error::NotFound("device"))?;

@@ -1,11 +1,11 @@
 use std::collections::HashSet;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nexa_types::{GatewayId, PublicKey, Revision};
 use nexa_wire::gateway::{FromGateway, PROTOCOL};
 use nexa_wire::snapshot::Sealed;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use uuid::Uuid;
 
 use super::{App, Error, Result, token};
@@ -72,6 +72,8 @@ pub struct GatewayStream {
     sent: Option<Revision>,
     /// Whether the last snapshot could not be read.
     stale: bool,
+    /// One of the server's streams, until this one has ended.
+    _place: OwnedSemaphorePermit,
 }
 
 impl App {
@@ -109,6 +111,7 @@ impl GatewayIdentity {
         };
         let version: String = version.chars().filter(|character| !character.is_control()).take(64).collect();
         let connection = Uuid::now_v7();
+        let place = Arc::clone(&self.app.0.streams).try_acquire_owned().map_err(|_| Close::GoingAway)?;
         // Before the first snapshot is read, so that no change falls between.
         let mut changes = self.app.0.revisions.clone();
         changes.mark_unchanged();
@@ -127,7 +130,7 @@ impl GatewayIdentity {
             }
         }
         tracing::info!(gateway = %self.id, version, "gateway connected");
-        Ok(GatewayStream { identity: self, connection, changes, sent: None, stale: false })
+        Ok(GatewayStream { identity: self, connection, changes, sent: None, stale: false, _place: place })
     }
 
     /// Notes the gateway's WireGuard key where it is new: clients' profiles show it.

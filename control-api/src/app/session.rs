@@ -4,7 +4,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::caller::user_actor;
-use super::{App, Caller, Error, Result, token};
+use super::{App, Caller, Error, Result, input, token};
 use crate::model::Session;
 use crate::store::{AuditEntry, session, user};
 
@@ -27,7 +27,11 @@ impl App {
     /// # Errors
     /// `bad_credentials`, the same and after the same time whether the name, the password or a disabled user is why.
     pub async fn sign_in(&self, request: SignIn) -> Result<Session> {
-        let known = user::credentials(&mut *self.store().connection().await?, &request.username).await?;
+        // What cannot be a name is nobody's, and some of it Postgres would not even take as text.
+        let known = match input::username(&request.username) {
+            Ok(name) => user::credentials(&mut *self.store().connection().await?, &name).await?,
+            Err(_) => None,
+        };
         let hash = known.as_ref().map(|(_, hash)| hash.clone());
         let fits = self.0.passwords.verify(request.password, hash).await?;
         let Some((id, password_hash)) = known.filter(|_| fits) else { return Err(bad_credentials()) };

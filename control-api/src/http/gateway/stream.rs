@@ -73,18 +73,18 @@ enum End {
 }
 
 async fn serve(identity: GatewayIdentity, mut socket: WebSocket) {
-    let close = match greet(identity, &mut socket).await {
-        Ok(mut stream) => {
-            let end = follow(&mut stream, &mut socket).await;
-            stream.end().await;
-            end
-        }
-        Err(end) => end,
+    let (end, stream) = match greet(identity, &mut socket).await {
+        Ok(mut stream) => (follow(&mut stream, &mut socket).await, Some(stream)),
+        Err(end) => (end, None),
     };
-    if let End::Close(close) = close {
+    if let End::Close(close) = end {
         let frame = CloseFrame { code: close.code(), reason: close.reason().into() };
         // The gateway may be gone by now, which is as well.
         drop(timeout(PATIENCE, socket.send(Message::Close(Some(frame)))).await);
+    }
+    // Last, because a server that stops waits for this.
+    if let Some(stream) = stream {
+        stream.end().await;
     }
 }
 

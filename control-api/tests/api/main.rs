@@ -1,0 +1,24 @@
+//! The API against a real Postgres: one private cluster for this program, one database per test.
+
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+mod support;
+
+mod audit;
+mod authorization;
+mod bootstrap;
+mod command_line;
+mod device;
+mod document;
+mod gateway;
+mod group;
+mod http;
+mod network;
+mod outage;
+mod profile;
+mod resource;
+mod rule;
+mod secrets;
+mod session;
+mod stream;
+mod user;
