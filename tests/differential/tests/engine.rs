@@ -71,10 +71,7 @@ fn the_engine_says_what_the_specification_says() {
             }
         }
     }
-    assert!(
-        passed > 2_000,
-        "seed {seed}: only {passed} packets passed; both answers must be seen"
-    );
+    assert!(passed > 2_000, "seed {seed}: only {passed} packets passed; both answers must be seen");
 }
 
 #[test]
