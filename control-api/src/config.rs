@@ -39,6 +39,9 @@ pub struct ServeArgs {
     /// Address and port to listen on; port 0 takes a free one.
     #[arg(long, env = "NEXA_CONTROL_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
+    /// Folder of the built web app, served at /; without it only the API is.
+    #[arg(long, env = "NEXA_CONTROL_WEB_DIR")]
+    pub web_dir: Option<PathBuf>,
     /// Where the database is.
     #[command(flatten)]
     pub database: DatabaseArgs,

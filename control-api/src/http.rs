@@ -15,6 +15,9 @@ mod resource;
 mod rule;
 mod session;
 mod user;
+mod web;
+
+use std::path::Path;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -29,12 +32,15 @@ use crate::app::App;
 /// The largest body that is read, bytes.
 const MAX_BODY_BYTES: usize = 64 << 10;
 
-/// All routes.
-pub fn router(app: App) -> Router {
+/// All routes; behind them the files of the web app, where its folder is given.
+pub fn router(app: App, web: Option<&Path>) -> Router {
     let (routes, document) = documented().split_for_parts();
+    let routes = routes.merge(SwaggerUi::new("/api/docs").url("/api/openapi.json", document));
+    let routes = match web {
+        Some(folder) => web::behind(routes, folder),
+        None => routes.fallback(problem::no_such_route),
+    };
     routes
-        .merge(SwaggerUi::new("/api/docs").url("/api/openapi.json", document))
-        .fallback(problem::no_such_route)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(axum::middleware::from_fn(request_log::log))

@@ -25,7 +25,7 @@ async fn main() -> anyhow::Result<()> {
                     _ = interrupt.recv() => {}
                 }
             };
-            serve::serve(args.listen, &args.database.database()?, stop).await
+            serve::serve(args.listen, &args.database.database()?, args.web_dir.as_deref(), stop).await
         }
         Command::Migrate(args) => App::migrate(&args.database()?).await,
         Command::Bootstrap(args) => {

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -18,12 +19,17 @@ const GRACE: Duration = Duration::from_secs(10);
 /// Migrates, then serves on `listen` until `stop` is ready; requests that run are then finished.
 ///
 /// # Errors
-/// When the address is taken, or the database is away at the start.
+/// When the address is taken, the database is away at the start, or the web app's folder holds no web app.
 pub async fn serve(
     listen: SocketAddr,
     database: &Database,
+    web: Option<&Path>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
+    if let Some(folder) = web {
+        let index = folder.join("index.html");
+        anyhow::ensure!(index.is_file(), "there is no {}; build the web app with `npm run build`", index.display());
+    }
     let (app, background) = App::start(database).await.context("starting with the database")?;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;
     tracing::info!("listening on {}", listener.local_addr()?);
@@ -47,7 +53,7 @@ pub async fn serve(
             tracing::debug!(%error, "a connection keeps its delay");
         }
     });
-    let server = axum::serve(listener, http::router(app.clone())).with_graceful_shutdown(stop);
+    let server = axum::serve(listener, http::router(app.clone(), web)).with_graceful_shutdown(stop);
     let overdue = async {
         match stopped.await {
             Ok(()) => tokio::time::sleep(GRACE).await,

@@ -22,3 +22,4 @@ mod secrets;
 mod session;
 mod stream;
 mod user;
+mod web;

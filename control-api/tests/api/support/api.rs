@@ -42,7 +42,14 @@ impl Api {
     /// A server over a database.
     pub async fn over(database: Database) -> Self {
         let (app, background) = App::start(&database).await.unwrap();
-        Self { router: http::router(app), database, _background: background }
+        Self { router: http::router(app, None), database, _background: background }
+    }
+
+    /// A server that also serves the web app in `folder`.
+    pub async fn with_web(folder: &Path) -> Self {
+        let database = database(&new_database(Some(template().await)).await);
+        let (app, background) = App::start(&database).await.unwrap();
+        Self { router: http::router(app, Some(folder)), database, _background: background }
     }
 
     /// A database without any table.
