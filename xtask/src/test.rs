@@ -106,6 +106,7 @@ fn prepare(checkout: &Checkout, parts: &[Part]) -> Result<Vec<Executable>> {
 /// Runs one part. A part that ran no test at all counts as a failure: it would hide that nothing was tested.
 fn run_part(checkout: &Checkout, tier: Tier, part: Part, executables: &[Executable]) -> Tally {
     say(format_args!("test: part {}", part.name()));
+    let checks = if part == Part::Unit { checks::run(checkout) } else { Tally::default() };
     let mut tests: Tally = executables
         .iter()
         .filter(|executable| executable.part() == part)
@@ -121,8 +122,5 @@ fn run_part(checkout: &Checkout, tier: Tier, part: Part, executables: &[Executab
         say(format_args!("test: part {} ran no test", part.name()));
         tests.failed += 1;
     }
-    if part == Part::Unit {
-        tests += checks::run(checkout);
-    }
-    tests
+    checks + tests
 }

@@ -30,6 +30,9 @@ pub enum Hops {
 /// The hop limit that marks packets of a client that is granted nothing.
 pub const MARKED_HOPS: u8 = 99;
 
+/// A connection's receive buffer, bytes.
+const WINDOW_BYTES: usize = 256 << 10;
+
 /// Connects by TCP.
 ///
 /// # Errors
@@ -107,6 +110,8 @@ impl Attempt {
         }
         // Closing ends it with one packet, and not with a conversation that disturbs what is measured next.
         setsockopt(&socket, sockopt::Linger, &libc::linger { l_onoff: 1, l_linger: 0 })?;
+        // Bounds what is in flight: bytes that wait before a slow client were let through earlier.
+        setsockopt(&socket, sockopt::RcvBuf, &WINDOW_BYTES)?;
         match connect_socket(socket.as_raw_fd(), &to as &dyn SockaddrLike) {
             Ok(()) | Err(Errno::EINPROGRESS) => Ok(Self(socket)),
             Err(error) => Err(error.into()),

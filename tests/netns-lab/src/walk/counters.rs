@@ -58,7 +58,13 @@ pub(super) fn run(walk: &mut Walk<'_>) -> Result<String> {
             expected.sent_bytes += REFUSED_BYTES + headers;
         }
     }
-    let own = since(client.traffic(namespace)?, sent_before);
+    // The kernel counts a packet when wireguard-go takes it, which may be a moment after it was sent.
+    let mut own = Traffic::default();
+    let counted = wait::until("the client's packets are not sent", Duration::from_secs(5), || {
+        own = since(client.traffic(namespace)?, sent_before);
+        Ok((own.sent_packets >= expected.sent_packets).then_some(()))
+    });
+    counted.with_context(|| format!("the client's interface moved by {own:?}, not {expected:?}"))?;
     ensure!(
         own == expected,
         "something else was sent: the client's interface moved by {own:?}, not {expected:?}"
