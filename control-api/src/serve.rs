@@ -28,7 +28,11 @@ pub async fn serve(
 ) -> anyhow::Result<()> {
     if let Some(folder) = web {
         let index = folder.join("index.html");
-        anyhow::ensure!(index.is_file(), "there is no {}; build the web app with `npm run build`", index.display());
+        anyhow::ensure!(
+            index.is_file(),
+            "there is no {}; build the web app with `npm run build`",
+            index.display()
+        );
     }
     let (app, background) = App::start(database).await.context("starting with the database")?;
     let listener = TcpListener::bind(listen).await.with_context(|| format!("listening on {listen}"))?;

@@ -20,6 +20,7 @@ mod progress;
 mod setup;
 mod test;
 mod up;
+mod web;
 
 /// Set-up, build, the lab and the tests of NexaVPN.
 #[derive(Parser)]

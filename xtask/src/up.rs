@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::{checkout::Checkout, ebpf, program::Program, progress::step, setup};
+use crate::{checkout::Checkout, ebpf, program::Program, progress::step, setup, web};
 
 /// Packages whose programs the lab runs, and the lab itself.
 const PACKAGES: [&str; 3] = ["nexa-control", "nexa-gateway", "nexa-lab"];
@@ -27,6 +27,7 @@ pub enum Mode {
 pub fn run(checkout: &Checkout, mode: Mode) -> Result<ExitCode> {
     setup::run(checkout)?;
     ebpf::run(checkout)?;
+    web::build(checkout)?;
     step("up: building control-api, gateway and lab", || build(checkout, &PACKAGES))?;
     let flag = match mode {
         Mode::Once => Some("--once"),
@@ -35,7 +36,8 @@ pub fn run(checkout: &Checkout, mode: Mode) -> Result<ExitCode> {
     };
     // In place of this process: Ctrl-C then reaches one program, which tears down before it ends. What root makes
     // in the lab's folder, the lab gives back itself.
-    lab(checkout, "up").args(flag).arg("--bin-dir").arg(checkout.binaries()).root()?.replace()
+    let programs = lab(checkout, "up").args(flag).arg("--bin-dir").arg(checkout.binaries());
+    programs.arg("--web-dir").arg(web::folder(checkout)).root()?.replace()
 }
 
 /// Ends a running lab and removes what a crashed one left.
@@ -64,5 +66,5 @@ fn lab(checkout: &Checkout, verb: &str) -> Program {
 
 fn build(checkout: &Checkout, packages: &[&str]) -> Result<()> {
     let packages = packages.iter().flat_map(|package| ["--package", package]);
-    checkout.cargo().args(["build", "--quiet", "--bins"]).args(packages).run()
+    checkout.cargo().args(["build", "--bins"]).args(packages).run()
 }

@@ -13,6 +13,7 @@ use nix::sys::signal::Signal;
 use crate::{
     api::Api,
     folder::Folder,
+    lab::Programs,
     ledger::Ledger,
     names::{CONTROL, CONTROL_PORT},
     namespace::Namespace,
@@ -27,6 +28,7 @@ const START: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Control {
     program: PathBuf,
+    web: Option<PathBuf>,
     database_url: String,
     log: PathBuf,
     process: Option<Process>,
@@ -34,8 +36,9 @@ pub struct Control {
 
 impl Control {
     /// Prepares it, on a database.
-    pub fn new(program: &Path, database_url: String, folder: &Folder) -> Self {
-        Self { program: program.to_owned(), database_url, log: folder.log("control"), process: None }
+    pub fn new(programs: &Programs, database_url: String, folder: &Folder) -> Self {
+        let (program, web) = (programs.control.clone(), programs.web.clone());
+        Self { program, web, database_url, log: folder.log("control"), process: None }
     }
 
     /// Where it listens, inside its namespace.
@@ -55,6 +58,9 @@ impl Control {
     pub fn start(&mut self, namespace: &Namespace, ledger: &Ledger) -> Result<Duration> {
         let mut command = self.command(namespace)?;
         command.arg("serve").env("NEXA_CONTROL_LISTEN", Self::address().to_string());
+        if let Some(folder) = &self.web {
+            command.arg("--web-dir").arg(folder);
+        }
         let mut process = Process::start("control", command, Signal::SIGTERM, &self.log, ledger)?;
         let api = Api::new(&Self::url(), namespace)?;
         let ((), took) = wait::until("control-api does not serve", START, || {

@@ -13,9 +13,11 @@ use std::{
 use anyhow::{Context as _, Result};
 use nexa_lab::{folder::Folder, interrupt};
 
+use crate::Up;
+
 /// Starts the lab in the background and returns when its walk-through is over, with its verdict.
-pub(super) fn run(bin_dir: &Path, dir: &Path) -> Result<ExitCode> {
-    let folder = Folder::open(dir)?;
+pub(super) fn run(up: &Up) -> Result<ExitCode> {
+    let folder = Folder::open(&up.dir)?;
     drop(fs::remove_file(ready(&folder)));
     let log = folder.log("up");
     let output = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
@@ -24,9 +26,10 @@ pub(super) fn run(bin_dir: &Path, dir: &Path) -> Result<ExitCode> {
     command
         .arg("up")
         .arg("--bin-dir")
-        .arg(bin_dir)
+        .arg(&up.bin_dir)
         .arg("--dir")
-        .arg(dir)
+        .arg(&up.dir)
+        .args(up.web_dir.iter().flat_map(|folder| ["--web-dir".as_ref(), folder.as_os_str()]))
         .stdin(Stdio::null())
         .stdout(output.try_clone().context("cannot share a log")?)
         .stderr(output);

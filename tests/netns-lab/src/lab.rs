@@ -17,6 +17,8 @@ pub struct Programs {
     pub control: PathBuf,
     /// nexa-gateway.
     pub gateway: PathBuf,
+    /// Folder of the web app that nexa-control serves, if any.
+    pub web: Option<PathBuf>,
 }
 
 /// Everything that runs. The fields end in this order when it goes: who uses something ends before it.
@@ -77,7 +79,7 @@ impl Lab {
         say("lab: web and DNS servers on the LAN");
         let servers = Servers::start(&network.lan, folder, &ledger)?;
         say("lab: control-api");
-        let mut control = Control::new(&programs.control, postgres.database("nexavpn")?, folder);
+        let mut control = Control::new(programs, postgres.database("nexavpn")?, folder);
         control.start(&network.control, &ledger)?;
 
         let client = |name, user, granted| Client::new(name, user, granted, folder, folder.prefix());

@@ -1,12 +1,6 @@
 //! `nexa-lab up` and `nexa-lab down`. Needs root; `cargo xtask up` calls it.
 
-use std::{
-    io::Write as _,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    thread,
-    time::Duration,
-};
+use std::{io::Write as _, path::PathBuf, process::ExitCode, thread, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Parser, Subcommand};
@@ -45,6 +39,9 @@ struct Up {
     /// Where nexa-control and nexa-gateway are.
     #[arg(long, default_value = "target/debug")]
     bin_dir: PathBuf,
+    /// Folder of the built web app, which control-api then serves.
+    #[arg(long)]
+    web_dir: Option<PathBuf>,
     /// The lab's folder.
     #[arg(long, default_value = "target/lab")]
     dir: PathBuf,
@@ -63,7 +60,7 @@ fn run(command: &Command) -> Result<ExitCode> {
         bail!("namespaces and BPF programs need root: use `cargo xtask up`, which calls sudo");
     }
     match command {
-        Command::Up(up) if up.detach => detach::run(&up.bin_dir, &up.dir),
+        Command::Up(up) if up.detach => detach::run(up),
         Command::Up(up) => {
             let folder = Folder::open(&up.dir)?;
             let outcome = self::up(up, &folder);
@@ -92,7 +89,7 @@ fn up(up: &Up, folder: &Folder) -> Result<ExitCode> {
     if was_running {
         say("ended the lab that was running");
     }
-    let mut lab = Lab::start(folder, &programs(&up.bin_dir)?, &mut say)?;
+    let mut lab = Lab::start(folder, &programs(up)?, &mut say)?;
     say("walk-through:");
     let verdict = walk::run(&mut lab, &mut say);
     say(&format!("walk-through: {} of {} steps hold", verdict.passed, verdict.passed + verdict.failed));
@@ -114,12 +111,17 @@ fn up(up: &Up, folder: &Folder) -> Result<ExitCode> {
     Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn programs(folder: &Path) -> Result<Programs> {
+fn programs(up: &Up) -> Result<Programs> {
     let find = |name: &str| {
-        let path = folder.join(name);
+        let path = up.bin_dir.join(name);
         path.canonicalize().with_context(|| format!("{} is missing: run `cargo build`", path.display()))
     };
-    Ok(Programs { control: find("nexa-control")?, gateway: find("nexa-gateway")? })
+    let web = up.web_dir.as_deref().map(|folder| {
+        folder
+            .canonicalize()
+            .with_context(|| format!("there is no web app in {}: run `npm run build`", folder.display()))
+    });
+    Ok(Programs { control: find("nexa-control")?, gateway: find("nexa-gateway")?, web: web.transpose()? })
 }
 
 /// Says how to try the running lab.

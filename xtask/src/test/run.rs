@@ -12,7 +12,7 @@ use crate::{
     checkout::Checkout,
     program::{Program, path_with},
     progress::say,
-    setup, up,
+    up,
 };
 
 /// Runs one test program.
@@ -82,9 +82,4 @@ pub fn report(outcome: Result<Tally>) -> Tally {
 /// Whether a program succeeds; its output is shown.
 pub fn succeeds(program: &Program) -> bool {
     program.run().map_err(|error| say(format_args!("test: {error:#}"))).is_ok()
-}
-
-/// `npm`, with a Node that is new enough, in the checkout.
-pub fn npm(checkout: &Checkout) -> Result<Program> {
-    Ok(Program::new("npm").directory(checkout.root()).env("PATH", setup::node_path(checkout)?))
 }

@@ -2,10 +2,10 @@
 //! by one, each other command as one test.
 
 use super::{
-    run::{counted, npm, report, succeeds},
+    run::{counted, report, succeeds},
     tally::Tally,
 };
-use crate::{checkout::Checkout, progress::say};
+use crate::{checkout::Checkout, progress::say, web};
 
 /// Scripts of the root `package.json` that must succeed.
 const CHECKS: [&str; 3] = ["format:check", "lint", "build"];
@@ -15,7 +15,7 @@ pub fn run(checkout: &Checkout) -> Tally {
     if !checkout.root().join("package.json").is_file() {
         return Tally::default();
     }
-    let npm = match npm(checkout) {
+    let npm = match web::npm(checkout) {
         Ok(npm) => npm,
         Err(error) => return report(Err(error)),
     };
