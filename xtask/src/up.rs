@@ -6,9 +6,6 @@ use anyhow::Result;
 
 use crate::{checkout::Checkout, ebpf, program::Program, progress::step, setup, web};
 
-/// Packages whose programs the lab runs, and the lab itself.
-const PACKAGES: [&str; 3] = ["nexa-control", "nexa-gateway", "nexa-lab"];
-
 /// What happens after the walk-through.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
@@ -28,7 +25,7 @@ pub fn run(checkout: &Checkout, mode: Mode) -> Result<ExitCode> {
     setup::run(checkout)?;
     ebpf::run(checkout)?;
     web::build(checkout)?;
-    step("up: building control-api, gateway and lab", || build(checkout, &PACKAGES))?;
+    step("up: building control-api, gateway and lab", || build(checkout, &["--workspace"]))?;
     let flag = match mode {
         Mode::Once => Some("--once"),
         Mode::Detached => Some("--detach"),
@@ -46,7 +43,7 @@ pub fn run(checkout: &Checkout, mode: Mode) -> Result<ExitCode> {
 /// When the lab cannot be built or started.
 pub fn down(checkout: &Checkout) -> Result<ExitCode> {
     if !checkout.binary("nexa-lab").is_file() {
-        step("down: building the lab's program", || build(checkout, &["nexa-lab"]))?;
+        step("down: building the lab's program", || build(checkout, &["--package", "nexa-lab"]))?;
     }
     lab(checkout, "down").root()?.replace()
 }
@@ -64,7 +61,7 @@ fn lab(checkout: &Checkout, verb: &str) -> Program {
         .arg(checkout.lab())
 }
 
+/// The whole workspace by preference: other selections have other features, and so build every crate anew.
 fn build(checkout: &Checkout, packages: &[&str]) -> Result<()> {
-    let packages = packages.iter().flat_map(|package| ["--package", package]);
     checkout.cargo().args(["build", "--bins"]).args(packages).run()
 }

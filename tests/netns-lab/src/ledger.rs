@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -143,7 +144,8 @@ pub fn read(path: &Path) -> Result<Option<State>> {
     })
 }
 
-/// Writes JSON so that a reader, and a crash, see the old content or the new.
+/// Writes JSON so that a reader, and a crash, see the old content or the new. Only the owner may read it: it may hold
+/// the admin's password.
 ///
 /// # Errors
 /// When the file cannot be written.
@@ -151,6 +153,7 @@ pub fn write(path: &Path, content: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(content).context("cannot write JSON")?;
     let new = path.with_extension("new");
     fs::write(&new, text + "\n")
+        .and_then(|()| fs::set_permissions(&new, fs::Permissions::from_mode(0o600)))
         .and_then(|()| fs::rename(&new, path))
         .with_context(|| format!("cannot write {}", path.display()))
 }

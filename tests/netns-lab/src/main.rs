@@ -130,7 +130,8 @@ fn show(lab: &Lab) {
     let [first, second] = lab.network.clients.each_ref().map(|client| client.name());
     say(&format!(
         "\nThe system is running.\n\
-         \x20 console   {url}/api/docs (the API and its documentation; the web console is not built yet)\n\
+         \x20 console   {url}/\n\
+         \x20 API       {url}/api/docs/\n\
          \x20 sign in   {} / {}\n\
          \x20 metrics   {}/metrics\n\
          \x20 granted   ip netns exec {first} curl -s http://10.20.0.10/\n\
