@@ -6,8 +6,8 @@ use aya_ebpf::maps::lpm_trie::Key;
 use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray};
 use nexa_abi::engine::Tables;
 use nexa_abi::layout::{
-    DROP_COUNTERS, DestKey, Direction, FlowKey, FlowValue, MAX_PEERS, PeerCounters, PeerKey, PeerValue, PortsKey,
-    PortsValue, Profile, State, drop_index,
+    DROP_COUNTERS, DestKey, Direction, FlowKey, FlowValue, MAX_PEERS, PeerCounters, PeerKey, PeerValue,
+    PortsKey, PortsValue, Profile, State, drop_index,
 };
 use nexa_abi::reason::Reason;
 
