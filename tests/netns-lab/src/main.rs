@@ -127,6 +127,8 @@ fn programs(up: &Up) -> Result<Programs> {
 /// Says how to try the running lab.
 fn show(lab: &Lab) {
     let url = lab.console.url();
+    // Whoever called with sudo needs it again to enter a namespace.
+    let sudo = if std::env::var_os("SUDO_USER").is_some() { "sudo " } else { "" };
     let [first, second] = lab.network.clients.each_ref().map(|client| client.name());
     say(&format!(
         "\nThe system is running.\n\
@@ -134,9 +136,9 @@ fn show(lab: &Lab) {
          \x20 API       {url}/api/docs/\n\
          \x20 sign in   {} / {}\n\
          \x20 metrics   {}/metrics\n\
-         \x20 granted   ip netns exec {first} curl -s http://10.20.0.10/\n\
-         \x20 refused   ip netns exec {second} curl -s --max-time 3 http://10.20.0.10/\n\
-         \x20 tunnel    ip netns exec {first} wg show\n\
+         \x20 granted   {sudo}ip netns exec {first} curl -s http://10.20.0.10/\n\
+         \x20 refused   {sudo}ip netns exec {second} curl -s --max-time 3 http://10.20.0.10/\n\
+         \x20 tunnel    {sudo}ip netns exec {first} wg show\n\
          \x20 details   {}\n\
          Ctrl-C, or `cargo xtask down`, ends it.",
         lab.admin.0,
