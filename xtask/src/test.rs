@@ -47,6 +47,14 @@ impl Tier {
             Self::Full => "full",
         }
     }
+
+    /// Soaks of minutes are marked `#[ignore]`, so that CI leaves them out by name and in the open.
+    const fn harness_arguments(self) -> Option<&'static str> {
+        match self {
+            Self::Ci => None,
+            Self::Full => Some("--include-ignored"),
+        }
+    }
 }
 
 /// Runs parts, all when `chosen` is empty, and prints the verdict.

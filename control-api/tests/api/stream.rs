@@ -132,20 +132,18 @@ async fn a_device_leaves_when_it_expires() {
 }
 
 #[tokio::test]
-async fn a_change_reaches_the_gateway_in_tens_of_milliseconds() {
+async fn a_change_reaches_the_gateway_by_the_doorbell_and_not_by_the_timer() {
     let api = Api::start().await;
     let admin = api.owner().await;
     let (_, mut stream) = connected(&api, &admin).await;
     stream.snapshot().await;
-    let mut best = Duration::MAX;
+    let begun = Instant::now();
     for _ in 0..10 {
         admin.make_resource(&["10.0.0.0/8"]).await;
-        let answered = Instant::now();
         stream.snapshot().await;
-        best = best.min(answered.elapsed());
     }
-    // Far below the timer that would find the change without the doorbell.
-    assert!(best < Duration::from_millis(50), "{best:?}");
+    // The timer alone, every five seconds, would find one of these changes a round.
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ pub fn executable(checkout: &Checkout, tier: Tier, executable: &Executable) -> T
     let program = Program::new(&executable.file)
         .directory(&executable.folder)
         .env("CARGO_MANIFEST_DIR", &executable.folder)
+        .args(tier.harness_arguments())
         .env("NEXA_TEST_TIER", tier.name());
     let outcome = if executable.needs_root() {
         as_root(checkout, program, Tally::of_harness)
