@@ -52,13 +52,12 @@ impl Skb {
 }
 
 impl Bytes for Skb {
-    fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
-        let mut bytes = [0; N];
+    fn load_into<const N: usize>(&self, offset: u32, bytes: &mut [u8; N]) -> bool {
         // SAFETY: the buffer has N bytes; the helper checks the packet's bounds, paged parts included.
         let result = unsafe {
             bpf_skb_load_bytes(self.skb.cast(), self.l2_len + offset, bytes.as_mut_ptr().cast(), N as u32)
         };
-        (result == 0).then_some(bytes)
+        result == 0
     }
 
     fn len(&self) -> u32 {

@@ -37,8 +37,14 @@ const TCP_ACK: u8 = 0x10;
 
 /// Read access to a packet that starts with its IP header.
 pub trait Bytes {
+    /// Fills `bytes` from `offset` on; says whether the packet has that many.
+    fn load_into<const N: usize>(&self, offset: u32, bytes: &mut [u8; N]) -> bool;
+
     /// `N` bytes at `offset`, or nothing when the packet ends before.
-    fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]>;
+    fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        let mut bytes = [0; N];
+        self.load_into(offset, &mut bytes).then_some(bytes)
+    }
 
     /// Length of the packet, bytes.
     fn len(&self) -> u32;
@@ -50,8 +56,12 @@ pub trait Bytes {
 }
 
 impl Bytes for [u8] {
-    fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
-        self.get(offset as usize..)?.first_chunk().copied()
+    fn load_into<const N: usize>(&self, offset: u32, bytes: &mut [u8; N]) -> bool {
+        let found = self.get(offset as usize..).and_then(|rest| rest.first_chunk());
+        if let Some(found) = found {
+            *bytes = *found;
+        }
+        found.is_some()
     }
 
     fn len(&self) -> u32 {
@@ -139,13 +149,16 @@ fn parse_v4<B: Bytes + ?Sized>(bytes: &B, at: u32, tuple: &mut FlowKey) -> Resul
 }
 
 fn parse_v6<B: Bytes + ?Sized>(bytes: &B, at: u32, tuple: &mut FlowKey) -> Result<Transport, Reason> {
-    let header = bytes.load::<40>(at).ok_or(Reason::Malformed)?;
+    let header = bytes.load::<8>(at).ok_or(Reason::Malformed)?;
     tuple.family = Family::V6 as u8;
-    tuple.source.copy_from_slice(&header[8..24]);
-    tuple.destination.copy_from_slice(&header[24..40]);
+    // Straight to where they belong: all frames of a program together have 512 bytes of stack.
+    if !bytes.load_into(at + 8, &mut tuple.source) || !bytes.load_into(at + 24, &mut tuple.destination) {
+        return Err(Reason::Malformed);
+    }
 
     let mut protocol = header[6];
     let mut offset = at + 40;
+    let mut next_and_length = [0; 2];
     for _ in 0..MAX_EXTENSION_HEADERS {
         match protocol {
             HOP_BY_HOP | DESTINATION_OPTIONS => {}
@@ -154,9 +167,11 @@ fn parse_v6<B: Bytes + ?Sized>(bytes: &B, at: u32, tuple: &mut FlowKey) -> Resul
             ROUTING | MOBILITY | HIP | SHIM6 => return Err(Reason::ExtensionHeader),
             _ => return Ok(Transport { protocol, offset }),
         }
-        let [next, length] = bytes.load::<2>(offset).ok_or(Reason::Malformed)?;
-        protocol = next;
-        offset += (u32::from(length) + 1) * 8;
+        if !bytes.load_into(offset, &mut next_and_length) {
+            return Err(Reason::Malformed);
+        }
+        protocol = next_and_length[0];
+        offset += (u32::from(next_and_length[1]) + 1) * 8;
     }
     Err(Reason::ExtensionHeader)
 }

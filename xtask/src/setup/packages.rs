@@ -18,6 +18,7 @@ const PACKAGES: &[(&str, Option<&str>)] = &[
     // The lab: its network, its servers, and WireGuard software that is not ours.
     ("iproute2", Some("ip")),
     ("iputils-ping", Some("ping")),
+    ("procps", Some("sysctl")),
     ("nftables", Some("nft")),
     ("tcpdump", Some("tcpdump")),
     ("iperf3", Some("iperf3")),
