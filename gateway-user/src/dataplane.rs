@@ -20,6 +20,7 @@ mod links;
 mod maps;
 mod state;
 
+pub use self::links::Attachment;
 use self::maps::Maps;
 
 /// The programs, by the names that the object gives them.
@@ -40,6 +41,8 @@ pub struct Options {
     pub max_flows: u32,
     /// Bytes in front of the IP header: 0 on wg0.
     pub l2_len: u32,
+    /// How the programs are put on an interface.
+    pub attachment: Attachment,
 }
 
 /// Programs, maps, and what is in them.
@@ -47,6 +50,7 @@ pub struct Dataplane {
     ebpf: Ebpf,
     maps: Maps,
     pin_dir: Option<PathBuf>,
+    attachment: Attachment,
     /// None until the first policy, and after a failed swap: the maps are then read before the next one.
     installer: Option<Installer>,
 }
@@ -92,7 +96,7 @@ pub struct Drops {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { pin_dir: None, max_flows: 1 << 18, l2_len: 0 }
+        Self { pin_dir: None, max_flows: 1 << 18, l2_len: 0, attachment: Attachment::of_kernel() }
     }
 }
 
@@ -119,19 +123,29 @@ impl Dataplane {
                 .with_context(|| format!("the kernel refused program {name}"))?;
         }
         let maps = Maps::take(&mut ebpf)?;
-        Ok(Self { ebpf, maps, pin_dir: options.pin_dir.clone(), installer: None })
+        Ok(Self {
+            ebpf,
+            maps,
+            pin_dir: options.pin_dir.clone(),
+            attachment: options.attachment,
+            installer: None,
+        })
     }
 
     /// Attaches both programs to `interface`, in front of all others. Programs that an earlier daemon attached there
     /// are replaced without a moment in which none is. To be called before the interface is brought up.
     ///
     /// # Errors
-    /// When the interface is missing, or the kernel older than 6.6.
+    /// When the interface is missing, or the kernel lacks what [`Attachment`] needs.
     pub fn attach(&mut self, interface: &str) -> anyhow::Result<()> {
         for (name, direction) in [(INGRESS, Direction::Ingress), (EGRESS, Direction::Egress)] {
             let pin = self.pin_dir.as_deref().map(|dir| dir.join(name));
-            links::attach(classifier(&mut self.ebpf, name)?, interface, direction, pin.as_deref())
-                .with_context(|| format!("cannot attach {name} to {interface}"))?;
+            let program = classifier(&mut self.ebpf, name)?;
+            match self.attachment {
+                Attachment::Tcx => links::attach_tcx(program, interface, direction, pin.as_deref()),
+                Attachment::Clsact => links::attach_clsact(program, interface, direction),
+            }
+            .with_context(|| format!("cannot attach {name} to {interface}"))?;
         }
         Ok(())
     }
@@ -217,7 +231,7 @@ fn classifier<'a>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut Sche
     Ok(program.try_into()?)
 }
 
-/// Ids of the programs that packets of `interface` pass, in their order.
+/// Ids of the programs that packets of `interface` pass by TCX links, in their order.
 ///
 /// # Errors
 /// When there is no such interface, or the kernel is older than 6.6.

@@ -10,19 +10,27 @@ use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
 use super::Finding;
 
-/// The first kernel with TCX: programs on wg0 that are links, so that they can be pinned and replaced atomically.
+/// The first kernel whose verifier is known to take the programs: Debian 12's.
+const FIRST_SUPPORTED: (u32, u32) = (6, 1);
+
+/// The first kernel with TCX: programs on wg0 that are links, so that they can be pinned. Before, they are filters.
 const FIRST_WITH_TCX: (u32, u32) = (6, 6);
 
 pub(super) fn kernel_version() -> Finding {
-    const NEED: &str = "kernel with TCX links (6.6 or newer)";
+    const NEED: &str = "kernel 6.1 or newer";
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let release = release.trim();
     match parse_release(release) {
-        Some(version) if version >= FIRST_WITH_TCX => Finding::present(NEED, format!("this is {release}")),
+        Some(version) if version >= FIRST_WITH_TCX => {
+            Finding::present(NEED, format!("this is {release}; the programs are TCX links"))
+        }
+        Some(version) if version >= FIRST_SUPPORTED => {
+            Finding::present(NEED, format!("this is {release}; the programs are clsact filters"))
+        }
         _ => Finding::missing(
             NEED,
             format!("this is `{release}`"),
-            "install a newer kernel, on Debian 12 with `apt install -t bookworm-backports linux-image-amd64`, and restart",
+            "install a newer kernel, for example Debian 12's, and restart",
         ),
     }
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use nexa_abi::layout::Direction;
 use nexa_differential::craft::{end, flag, tcp};
-use nexa_gateway::dataplane::{Dataplane, INGRESS, Options};
+use nexa_gateway::dataplane::{Attachment, Dataplane, INGRESS, Options};
 
 use crate::flows::{granted, revoked};
 use crate::{Answer, apply, flat, run};
@@ -50,8 +50,22 @@ fn ip(arguments: &str) {
 }
 
 fn pinned(pin_dir: &Path) -> Dataplane {
+    pinned_as(pin_dir, Attachment::Tcx)
+}
+
+fn pinned_as(pin_dir: &Path, attachment: Attachment) -> Dataplane {
     let pin_dir: Option<PathBuf> = Some(pin_dir.to_owned());
-    Dataplane::open(&Options { pin_dir, max_flows: 4096, ..Options::default() }).unwrap()
+    Dataplane::open(&Options { pin_dir, max_flows: 4096, attachment, ..Options::default() }).unwrap()
+}
+
+/// Filters of ours on the interface, as tc lists them.
+fn filters(interface: &str) -> [usize; 2] {
+    [("ingress", "nexa_ingress"), ("egress", "nexa_egress")].map(|(direction, program)| {
+        let listed =
+            Command::new("tc").args(["filter", "show", "dev", interface, direction]).output().unwrap();
+        let listed = String::from_utf8_lossy(&listed.stdout);
+        listed.lines().filter(|line| line.contains("direct-action") && line.contains(program)).count()
+    })
 }
 
 /// Programs on the interface, as the kernel lists them.
@@ -103,6 +117,30 @@ fn an_interface_made_anew_gets_the_programs_again() {
         let mut dataplane = pinned(pin_dir);
         dataplane.attach("wg0").unwrap();
         assert_eq!(attached("wg0"), [1, 1]);
+    });
+}
+
+#[test]
+fn without_tcx_filters_outlive_the_daemon_and_are_replaced_in_place() {
+    apart(|pin_dir| {
+        ip("tuntap add wg0 mode tun");
+        let (peer, server) = (end("100.96.0.2", 40_000), end("10.20.0.10", 443));
+        let mut first = pinned_as(pin_dir, Attachment::Clsact);
+        first.attach("wg0").unwrap();
+        apply(&mut first, &granted());
+        assert_eq!(run(&first, INGRESS, &tcp(peer, server, flag::SYN)), Answer::Pass);
+        drop(first);
+        assert_eq!(filters("wg0"), [1, 1], "without a daemon the programs stay");
+
+        let mut second = pinned_as(pin_dir, Attachment::Clsact);
+        second.attach("wg0").unwrap();
+        assert_eq!(filters("wg0"), [1, 1], "replaced, not added");
+        assert_eq!(run(&second, INGRESS, &tcp(peer, server, flag::ACK)), Answer::Pass);
+        ip("link del wg0");
+        ip("tuntap add wg0 mode tun");
+        assert_eq!(filters("wg0"), [0, 0]);
+        second.attach("wg0").unwrap();
+        assert_eq!(filters("wg0"), [1, 1]);
     });
 }
 
