@@ -7,7 +7,7 @@ use std::path::Path;
 use aya::maps::{HashMap, Map, MapData};
 use aya::programs::{SchedClassifier, TcAttachType};
 use nexa_abi::layout::{PeerKey, PeerValue, map};
-use nexa_gateway::dataplane::{EGRESS, INGRESS};
+use nexa_gateway::dataplane::{Attachment, EGRESS, INGRESS};
 use nexa_types::Revision;
 use nexa_wire::gateway::FromGateway;
 use nexa_wire::snapshot::{Sealed, Snapshot};
@@ -30,9 +30,15 @@ fn is_up() -> bool {
 
 /// Whether the programs are on the interface and the guard is in place.
 fn enforced() -> bool {
-    let attached = |direction, name: &str| {
-        let (_, programs) = SchedClassifier::query_tcx("wg0", direction).unwrap();
-        programs.iter().any(|program| program.name_as_str() == Some(name))
+    let attached = |direction, name: &str| match Attachment::of_kernel() {
+        Attachment::Tcx => {
+            let (_, programs) = SchedClassifier::query_tcx("wg0", direction).unwrap();
+            programs.iter().any(|program| program.name_as_str() == Some(name))
+        }
+        Attachment::Clsact => {
+            let hook = if name == INGRESS { "ingress" } else { "egress" };
+            try_run(&format!("tc filter show dev wg0 {hook}")).1.contains(name)
+        }
     };
     attached(TcAttachType::Ingress, INGRESS)
         && attached(TcAttachType::Egress, EGRESS)

@@ -50,7 +50,7 @@ fn ip(arguments: &str) {
 }
 
 fn pinned(pin_dir: &Path) -> Dataplane {
-    pinned_as(pin_dir, Attachment::Tcx)
+    pinned_as(pin_dir, Attachment::of_kernel())
 }
 
 fn pinned_as(pin_dir: &Path, attachment: Attachment) -> Dataplane {
@@ -70,8 +70,11 @@ fn filters(interface: &str) -> [usize; 2] {
 
 /// Programs on the interface, as the kernel lists them.
 fn attached(interface: &str) -> [usize; 2] {
-    [Direction::Ingress, Direction::Egress]
-        .map(|direction| nexa_gateway::dataplane::programs_on(interface, direction).unwrap().len())
+    match Attachment::of_kernel() {
+        Attachment::Tcx => [Direction::Ingress, Direction::Egress]
+            .map(|direction| nexa_gateway::dataplane::programs_on(interface, direction).unwrap().len()),
+        Attachment::Clsact => filters(interface),
+    }
 }
 
 #[test]
@@ -148,6 +151,12 @@ fn without_tcx_filters_outlive_the_daemon_and_are_replaced_in_place() {
 fn our_programs_come_before_those_of_others() {
     apart(|pin_dir| {
         ip("tuntap add wg0 mode tun");
+        if Attachment::of_kernel() == Attachment::Clsact {
+            // There is no order among links that do not exist; it must be said, not passed over.
+            let refused = pinned_as(pin_dir, Attachment::Tcx).attach("wg0").unwrap_err();
+            assert!(refused.to_string().contains("cannot attach"), "{refused:#}");
+            return;
+        }
         let mut other = Dataplane::open(&Options { max_flows: 16, ..Options::default() }).unwrap();
         other.attach("wg0").unwrap();
         let theirs = nexa_gateway::dataplane::programs_on("wg0", Direction::Ingress).unwrap();
