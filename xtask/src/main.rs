@@ -19,6 +19,7 @@ mod program;
 mod progress;
 mod setup;
 mod test;
+mod tidy;
 mod up;
 mod web;
 
@@ -47,6 +48,8 @@ enum Command {
     },
     /// Ends a running lab and removes what a crashed one left.
     Down,
+    /// Checks what no compiler knows: who uses whom, lints, sizes of files, what may be said where.
+    Tidy,
     /// Runs the tests; without a part, all of them. The last line is "N passed, N failed".
     Test {
         /// Adds long soaks and deep fuzz (`NEXA_TEST_TIER=full` in the tests' environment).
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Command::Up { detach: true, .. } => up::run(&checkout, up::Mode::Detached),
         Command::Up { .. } => up::run(&checkout, up::Mode::Foreground),
         Command::Down => up::down(&checkout),
+        Command::Tidy => tidy::run(&checkout),
         Command::Test { full, parts } => {
             test::run(&checkout, if full { Tier::Full } else { Tier::Ci }, &parts)
         }

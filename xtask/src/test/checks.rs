@@ -1,11 +1,13 @@
-//! Formatting and lints. Each counts as one test.
+//! Formatting, lints and the rules of the tree. Each counts as one test.
+
+use std::process::ExitCode;
 
 use super::{run::succeeds, tally::Tally};
-use crate::{checkout::Checkout, progress::say};
+use crate::{checkout::Checkout, progress::say, tidy};
 
 /// Runs the checks.
 pub fn run(checkout: &Checkout) -> Tally {
-    say("test: formatting and lints");
+    say("test: formatting, lints and rules of the tree");
     let ebpf = checkout.root().join("gateway-ebpf");
     let mut checks = vec![
         checkout.cargo().args(["fmt", "--all", "--check"]),
@@ -22,5 +24,6 @@ pub fn run(checkout: &Checkout) -> Tally {
     if ebpf.join("Cargo.toml").is_file() {
         checks.push(checkout.cargo().directory(&ebpf).args(["fmt", "--check"]));
     }
-    checks.iter().map(|check| Tally::one(succeeds(check))).sum()
+    let tidy = tidy::run(checkout).is_ok_and(|code| code == ExitCode::SUCCESS);
+    checks.iter().map(|check| Tally::one(succeeds(check))).chain([Tally::one(tidy)]).sum()
 }
