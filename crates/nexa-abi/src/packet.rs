@@ -76,7 +76,7 @@ pub enum Kind {
     Plain,
     /// May begin a flow; of TCP, it opens a connection.
     Opening,
-    /// Belongs to a flow or nothing: FIN or RST.
+    /// Ends a TCP connection: FIN or RST. Allowed without a flow, it begins one that soon dies.
     Closing,
     /// Answers a request, never begins a flow. The tuple is the request's, reversed.
     Reply,

@@ -1,4 +1,4 @@
-//! What only minutes of WireGuard's clock can show; run with `--ignored`.
+//! What only minutes of WireGuard's clock can show; `cargo xtask test --full lab` runs it.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Figures, not verdicts: run with `--ignored --show-output`. The benchmark of the workspace replaces this.
+//! Figures, not verdicts, printed with `--full`; alone with `--ignored --show-output`. The bench of the tunnel replaces this.
 
 use std::net::SocketAddr;
 use std::process::Stdio;
