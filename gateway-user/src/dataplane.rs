@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use nexa_abi::layout::{Direction, map};
 use nexa_abi::reason::Reason;
 use nexa_gateway_core::install::Moment;
-use nexa_gateway_core::{Installer, Lowered, Plan};
+use nexa_gateway_core::{Installer, Lowered};
 use nexa_types::{DeviceId, Generation};
 
 mod links;
@@ -53,6 +53,8 @@ pub struct Dataplane {
     attachment: Attachment,
     /// None until the first policy, and after a failed swap: the maps are then read before the next one.
     installer: Option<Installer>,
+    /// Devices of the policy in force, by the index that counters know them under.
+    devices: HashMap<u32, DeviceId>,
 }
 
 /// Counters of everything at one moment.
@@ -129,6 +131,7 @@ impl Dataplane {
             pin_dir: options.pin_dir.clone(),
             attachment: options.attachment,
             installer: None,
+            devices: HashMap::new(),
         })
     }
 
@@ -165,8 +168,17 @@ impl Dataplane {
             None => Installer::adopt(&self.maps.find()?, policy, moment),
         };
         let generation = Generation(plan.state.generation());
-        self.carry_out(&plan).with_context(|| format!("generation {generation} cannot be installed"))?;
-        self.installer = Some(installer);
+        self.maps.prepare(&plan).with_context(|| format!("generation {generation} cannot be installed"))?;
+        self.maps.flip(plan.state);
+        self.devices = installer.devices().collect();
+        state::wait_for_programs();
+        match self.maps.clean_up(&plan) {
+            Ok(()) => self.installer = Some(installer),
+            // In force all the same. The next policy is planned over what is then found in the maps.
+            Err(error) => {
+                tracing::warn!(%generation, "what the policy before used is not all deleted: {error:#}")
+            }
+        }
         Ok(generation)
     }
 
@@ -175,9 +187,8 @@ impl Dataplane {
     /// # Errors
     /// When the kernel refuses.
     pub fn counters(&self) -> anyhow::Result<Counters> {
-        let names: HashMap<u32, DeviceId> = self.installer.iter().flat_map(Installer::devices).collect();
-        let mut peers = Vec::with_capacity(names.len());
-        for (index, device) in names {
+        let mut peers = Vec::with_capacity(self.devices.len());
+        for (&index, &device) in &self.devices {
             let counted = self.maps.peer_counters(index)?;
             peers.push(PeerCounters {
                 device,
@@ -215,14 +226,6 @@ impl Dataplane {
     /// When the kernel refuses.
     pub fn forget_flows(&mut self) -> anyhow::Result<()> {
         self.maps.forget_flows()
-    }
-
-    /// Writes before the flip, the flip, and the deletions once no program can still be reading.
-    fn carry_out(&mut self, plan: &Plan) -> anyhow::Result<()> {
-        self.maps.prepare(plan)?;
-        self.maps.flip(plan.state);
-        state::wait_for_programs();
-        self.maps.clean_up(plan)
     }
 }
 

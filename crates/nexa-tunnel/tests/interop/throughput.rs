@@ -1,4 +1,4 @@
-//! Figures, not verdicts, printed with `--full`; alone with `--ignored --show-output`. The bench of the tunnel replaces this.
+//! Figures, not verdicts: with `--full`, or alone with `--ignored --show-output`. A bench will replace this.
 
 use std::net::SocketAddr;
 use std::process::Stdio;
