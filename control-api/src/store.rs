@@ -109,6 +109,11 @@ impl Store {
         Change::begin_visible(&self.pool).await
     }
 
+    /// Begins a change that gateways see, with a revision beyond one that a gateway has already.
+    pub(crate) async fn change_beyond(&self, known: i64) -> Result<Change> {
+        Change::begin_beyond(&self.pool, known).await
+    }
+
     /// Whether the database answers and its schema is one that this program knows.
     pub(crate) async fn ready(&self) -> Result<bool> {
         let applied =

@@ -50,6 +50,8 @@ pub struct Gateway {
     pub status: Arc<Status>,
     public_key: PublicKey,
     in_force: Option<InForce>,
+    /// The snapshot in force, while it is not on disk.
+    unstored: Option<Sealed>,
 }
 
 struct InForce {
@@ -92,7 +94,18 @@ impl Gateway {
     pub fn new(parts: Parts) -> Self {
         let Parts { interface, dataplane, guard, net, tunnel, store, status, public_key } = parts;
         let (dataplane, tunnel) = (Arc::new(Mutex::new(dataplane)), Arc::new(Mutex::new(tunnel)));
-        Self { interface, dataplane, guard, net, tunnel, store, status, public_key, in_force: None }
+        Self {
+            interface,
+            dataplane,
+            guard,
+            net,
+            tunnel,
+            store,
+            status,
+            public_key,
+            in_force: None,
+            unstored: None,
+        }
     }
 
     /// Puts the empty policy in force: everything is denied.
@@ -119,21 +132,44 @@ impl Gateway {
         };
         match &outcome {
             Ok(()) => {
-                // In force but not on disk is still in force: only a restart would be without it.
-                let store = self.store.clone();
-                match spawn_blocking(move || store.save(&sealed)).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => tracing::error!(
-                        %revision,
-                        "cannot store the snapshot, so a restart without the control plane serves an older one: {error}"
-                    ),
-                    Err(error) => tracing::error!("storing the snapshot failed: {error}"),
-                }
                 tracing::info!(%revision, "snapshot in force");
+                self.store_snapshot(sealed).await;
             }
             Err(_) => self.status.count_refusal(),
         }
         outcome
+    }
+
+    /// In force but not on disk is still in force: only a restart would be without it.
+    async fn store_snapshot(&mut self, sealed: Sealed) {
+        let revision = sealed.revision;
+        let (store, to_store) = (self.store.clone(), sealed.clone());
+        let stored = spawn_blocking(move || store.save(&to_store)).await;
+        let error = match stored {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(panic) => Some(panic.to_string()),
+        };
+        let was_stored = self.unstored.is_none();
+        self.status.set_stored(error.is_none());
+        match error {
+            None if was_stored => {}
+            None => tracing::info!(%revision, "the snapshot in force is on disk again"),
+            Some(error) if was_stored => tracing::error!(
+                %revision,
+                "cannot store the snapshot in force, so a restart without the control plane would serve an older one; \
+                 trying again until it is stored: {error}"
+            ),
+            Some(error) => tracing::debug!(%revision, "still cannot store the snapshot: {error}"),
+        }
+        self.unstored = (!self.status.is_stored()).then_some(sealed);
+    }
+
+    /// Stores the snapshot in force where that failed before, as on a full disk.
+    pub async fn store_again(&mut self) {
+        if let Some(sealed) = self.unstored.clone() {
+            self.store_snapshot(sealed).await;
+        }
     }
 
     /// Puts a snapshot in force that was good before this start, for what is left of its lease.
@@ -147,7 +183,9 @@ impl Gateway {
         if lease_until < Utc::now() {
             tracing::error!(%lease_until, "the stored snapshot's lease has ended: all is denied until the control plane answers");
         }
-        self.put_in_force(&good.sealed, good.snapshot, lease_until).await
+        self.put_in_force(&good.sealed, good.snapshot, lease_until).await?;
+        self.status.set_stored(true);
+        Ok(())
     }
 
     /// Lowers the snapshot in force again where that changes something: the host has other addresses, which no

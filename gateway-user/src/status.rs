@@ -16,6 +16,8 @@ pub struct Status {
     connected: AtomicBool,
     guard_repairs: AtomicU64,
     refusals: AtomicU64,
+    outdated: AtomicU64,
+    stored: AtomicBool,
     /// Seconds since 1970; 0 while no snapshot was ever confirmed.
     confirmed_unix: AtomicU64,
     applied: RwLock<Option<Applied>>,
@@ -80,6 +82,26 @@ impl Status {
     /// Counts a refused snapshot.
     pub fn count_refusal(&self) {
         self.refusals.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many snapshots were passed over because a newer one was in force.
+    pub fn outdated(&self) -> u64 {
+        self.outdated.load(Ordering::Relaxed)
+    }
+
+    /// Counts a snapshot that was passed over because a newer one was in force.
+    pub fn count_outdated(&self) {
+        self.outdated.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether the snapshot in force is on disk.
+    pub fn is_stored(&self) -> bool {
+        self.stored.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether the snapshot in force is on disk.
+    pub fn set_stored(&self, stored: bool) {
+        self.stored.store(stored, Ordering::Relaxed);
     }
 
     /// The snapshot in force.

@@ -24,6 +24,10 @@ fn snapshot() -> Snapshot {
     serde_json::from_str(include_str!("../../crates/nexa-wire/tests/snapshot-v1.json")).unwrap()
 }
 
+fn other_snapshot() -> Snapshot {
+    Snapshot { rules: Vec::new(), ..snapshot() }
+}
+
 fn sealed(revision: u64) -> Sealed {
     Sealed::new(Revision(revision), &snapshot()).unwrap()
 }
@@ -79,8 +83,9 @@ impl Rig {
     async fn connection(&mut self) -> (Connection, Option<Revision>) {
         let mut connection = self.control.connection().await;
         match connection.receive().await {
-            FromGateway::Hello { protocol, public_key, applied, .. } => {
+            FromGateway::Hello { protocol, public_key, applied, applied_hash, .. } => {
                 assert_eq!((protocol, public_key.as_bytes()), (PROTOCOL, &[7; 32]));
+                assert_eq!(applied_hash, self.status.applied().map(|applied| applied.hash));
                 (connection, applied)
             }
             other => panic!("not a hello: {other:?}"),
@@ -263,7 +268,7 @@ async fn a_control_plane_that_falls_silent_is_noticed() {
 }
 
 #[tokio::test]
-async fn an_older_revision_counts_only_as_the_first_of_a_connection() {
+async fn a_revision_that_is_not_newer_is_passed_over_also_as_the_first_of_a_connection() {
     let mut rig = Rig::start(TOKEN, timing()).await;
     let (mut connection, _) = rig.connection().await;
     for revision in [9, 8, 10] {
@@ -273,10 +278,14 @@ async fn an_older_revision_counts_only_as_the_first_of_a_connection() {
     assert_eq!(rig.take().await.unwrap(), Revision(10), "8 is passed over");
     drop(connection);
     let (mut connection, _) = rig.connection().await;
-    connection.send(sealed(4)).await;
-    assert_eq!(rig.take().await.unwrap(), Revision(4));
-    assert_eq!(rig.log.lines_with("restored from a backup"), 1, "{}", rig.log.text());
-    assert_eq!(connection.receive().await, FromGateway::Ack { revision: Revision(4) });
+    let with_other_content = Sealed::new(Revision(10), &other_snapshot()).unwrap();
+    for replayed in [sealed(4), sealed(4), with_other_content] {
+        connection.send(replayed).await;
+    }
+    connection.send(sealed(11)).await;
+    assert_eq!(rig.take().await.unwrap(), Revision(11));
+    assert_eq!(rig.status.outdated(), 4, "8 before, and these three");
+    assert_eq!(rig.log.lines_with("not newer than the one in force"), 1, "{}", rig.log.text());
 }
 
 #[tokio::test]

@@ -51,6 +51,9 @@ pub enum Error {
     /// The database cannot be reached.
     #[error("the database cannot be reached; try again in a moment")]
     DatabaseAway(String),
+    /// The database cannot store anything.
+    #[error("the database has no room to store this; try again once its disk has")]
+    DatabaseFull(String),
     /// A defect of this program.
     #[error("this is a defect of the server; its log says more")]
     Internal(String),
@@ -82,6 +85,7 @@ impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Away(error) => Self::DatabaseAway(error.to_string()),
+            StoreError::Full(error) => Self::DatabaseFull(error.to_string()),
             StoreError::Collided(_) => Self::Collided,
             error => Self::Internal(error.to_string()),
         }

@@ -10,10 +10,13 @@ use uuid::Uuid;
 
 use super::{App, Error, Result, token};
 use crate::model::{Actor, ActorKind};
-use crate::store::{AuditEntry, gateway};
+use crate::store::{AuditEntry, gateway, network};
 
 /// How often a stream shows that it lives, and asks whether it should.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// The largest revision that is numbered on from: no gateway can use up all numbers.
+const MAX_REVISION: i64 = 1 << 53;
 
 /// When to read a snapshot again that could not be read.
 const RETRY: Duration = Duration::from_millis(500);
@@ -64,12 +67,28 @@ pub struct GatewayIdentity {
     token_hash: [u8; 32],
 }
 
+/// A snapshot that a gateway has in force.
+struct InForce {
+    revision: Revision,
+    hash: Option<String>,
+}
+
+impl InForce {
+    /// Whether a snapshot of ours is newer, or the same.
+    fn leads_to(&self, ours: &Sealed) -> bool {
+        let same = self.hash.as_ref().is_none_or(|hash| *hash == ours.hash);
+        self.revision < ours.revision || (self.revision == ours.revision && same)
+    }
+}
+
 /// The server's side of a gateway's stream, after the hello.
 pub struct GatewayStream {
     identity: GatewayIdentity,
     connection: Uuid,
     changes: watch::Receiver<Revision>,
     sent: Option<Revision>,
+    /// What the gateway had in force when it connected, until it is known that our data are the continuation.
+    has: Option<InForce>,
     /// Whether the last snapshot could not be read.
     stale: bool,
     /// One of the server's streams, until this one has ended.
@@ -105,7 +124,8 @@ impl GatewayIdentity {
     /// # Errors
     /// [`Close`], where the stream must end.
     pub async fn hello(self, frame: FromGateway) -> std::result::Result<GatewayStream, Close> {
-        let FromGateway::Hello { protocol: PROTOCOL, version, public_key, applied } = frame else {
+        let FromGateway::Hello { protocol: PROTOCOL, version, public_key, applied, applied_hash } = frame
+        else {
             tracing::warn!(gateway = %self.id, "a gateway began without a hello of protocol {PROTOCOL}");
             return Err(Close::Protocol);
         };
@@ -130,7 +150,43 @@ impl GatewayIdentity {
             }
         }
         tracing::info!(gateway = %self.id, version, "gateway connected");
-        Ok(GatewayStream { identity: self, connection, changes, sent: None, stale: false, _place: place })
+        let has = applied.map(|revision| InForce { revision, hash: applied_hash });
+        Ok(GatewayStream {
+            identity: self,
+            connection,
+            changes,
+            sent: None,
+            has,
+            stale: false,
+            _place: place,
+        })
+    }
+
+    /// The snapshot to send to a gateway that `has` one in force, which takes none that is older. Data that are behind
+    /// it were restored from a backup, or are another control plane's: they number on from there.
+    async fn snapshot_beyond(&self, has: Option<&InForce>) -> Result<Option<Sealed>> {
+        let sealed = self.app.snapshot(self.id, &self.token_hash).await?;
+        let (Some(has), Some(ours)) = (has, &sealed) else { return Ok(sealed) };
+        if has.leads_to(ours) {
+            return Ok(sealed);
+        }
+        let known = i64::try_from(has.revision.0).ok().filter(|known| *known <= MAX_REVISION);
+        let known =
+            known.ok_or_else(|| Error::Internal(format!("a gateway has revision {}", has.revision)))?;
+        tracing::warn!(
+            gateway = %self.id,
+            theirs = %has.revision,
+            ours = %ours.revision,
+            "the database is not the continuation of what a gateway has in force: it was restored from a backup, or \
+             the gateway served another control plane. Numbering on from there"
+        );
+        let mut change = self.app.store().change_beyond(known).await?;
+        let gateway = gateway::get(change.connection(), self.id).await?.ok_or(Error::NotFound("gateway"))?;
+        let actor = Actor { kind: ActorKind::Gateway, id: Some(self.id.0), name: gateway.name };
+        let after = network::revision(change.connection()).await?;
+        let entry = AuditEntry::new(&actor, "network.number_on", "network");
+        change.commit(entry.before(&ours.revision).after(&after)).await?;
+        self.app.snapshot(self.id, &self.token_hash).await
     }
 
     /// Notes the gateway's WireGuard key where it is new: clients' profiles show it.
@@ -181,7 +237,10 @@ impl GatewayStream {
     /// [`Close::Revoked`] where the gateway is gone or has another token.
     pub async fn next_snapshot(&mut self) -> std::result::Result<Option<Sealed>, Close> {
         let identity = &self.identity;
-        let read = identity.app.snapshot(identity.id, &identity.token_hash).await;
+        let read = identity.snapshot_beyond(self.has.as_ref()).await;
+        if read.is_ok() {
+            self.has = None;
+        }
         let was_stale = std::mem::replace(&mut self.stale, read.is_err());
         match read {
             Ok(Some(sealed)) if self.sent == Some(sealed.revision) => Ok(None),

@@ -34,7 +34,8 @@ pub(super) enum Signed {
     /// Nobody is signed in: `unauthenticated`.
     #[response(status = 401, content_type = "application/problem+json")]
     Unauthenticated(Problem),
-    /// The database is away: `database_unavailable`. Try again after `Retry-After` seconds.
+    /// The database is away: `database_unavailable`, or has no room: `database_full`. Try again after `Retry-After`
+    /// seconds.
     #[response(status = 503, content_type = "application/problem+json")]
     Away(Problem),
 }
@@ -49,7 +50,8 @@ pub(super) enum ForAdmins {
     /// The caller is no administrator: `admin_required`; or touches an owner and is none: `role_too_high`.
     #[response(status = 403, content_type = "application/problem+json")]
     Forbidden(Problem),
-    /// The database is away: `database_unavailable`. Try again after `Retry-After` seconds.
+    /// The database is away: `database_unavailable`, or has no room: `database_full`. Try again after `Retry-After`
+    /// seconds.
     #[response(status = 503, content_type = "application/problem+json")]
     Away(Problem),
 }
@@ -160,6 +162,10 @@ impl From<Error> for Problem {
             Error::DatabaseAway(reason) => {
                 tracing::warn!(reason, "the database is away");
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "database_unavailable", detail)
+            }
+            Error::DatabaseFull(reason) => {
+                tracing::error!(reason, "the database has no room; free some on its disk");
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "database_full", detail)
             }
             Error::Internal(reason) => {
                 tracing::error!(reason, "a request failed by a defect");

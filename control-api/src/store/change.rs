@@ -29,6 +29,13 @@ impl Change {
         Ok(Self { transaction, revision: Some(revision) })
     }
 
+    /// As [`Self::begin_visible`], with a revision beyond `known`.
+    pub(super) async fn begin_beyond(pool: &PgPool, known: i64) -> Result<Self> {
+        let mut transaction = pool.begin().await?;
+        let revision = network::revision_beyond(&mut transaction, known).await?;
+        Ok(Self { transaction, revision: Some(revision) })
+    }
+
     /// The connection to change things with.
     pub(crate) fn connection(&mut self) -> &mut PgConnection {
         &mut self.transaction
@@ -36,12 +43,15 @@ impl Change {
 
     /// Writes the audit row and commits; rings the doorbell where gateways see the change.
     pub(crate) async fn commit(mut self, entry: AuditEntry) -> Result<()> {
+        let action = entry.action;
         audit::insert(&mut self.transaction, entry).await?;
         if let Some(revision) = self.revision {
             // Delivered when the transaction commits, and not at all otherwise.
             network::notify(&mut self.transaction, revision).await?;
         }
-        Ok(self.transaction.commit().await?)
+        self.transaction.commit().await?;
+        tracing::info!(action, revision = self.revision, "change committed");
+        Ok(())
     }
 }
 

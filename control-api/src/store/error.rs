@@ -10,6 +10,9 @@ pub(crate) enum StoreError {
     /// The database cannot be reached, or not now.
     #[error("the database is away: {0}")]
     Away(sqlx::Error),
+    /// The database has no room: its disk is full, most often.
+    #[error("the database has no room: {0}")]
+    Full(sqlx::Error),
     /// Another transaction was in the way; the same request may succeed now.
     #[error("the transaction collided with another: {0}")]
     Collided(sqlx::Error),
@@ -56,6 +59,7 @@ impl From<sqlx::Error> for StoreError {
                 match &*code {
                     "40001" | "40P01" | "55P03" | "57014" => Self::Collided(error),
                     "57P01" | "57P02" | "57P03" | "53300" | "25P03" | "25006" => Self::Away(error),
+                    code if code.starts_with("53") || code.starts_with("58") => Self::Full(error),
                     code if code.starts_with("08") => Self::Away(error),
                     _ => match database.constraint() {
                         Some(constraint) => Self::Constraint(constraint.to_owned()),

@@ -14,6 +14,15 @@ pub(super) async fn next_revision(db: &mut PgConnection) -> Result<i64> {
     Ok(row.fetch_one(db).await?)
 }
 
+/// As [`next_revision`], and beyond a revision that a gateway has already.
+pub(super) async fn revision_beyond(db: &mut PgConnection, known: i64) -> Result<i64> {
+    let row = sqlx::query_scalar!(
+        r#"UPDATE network SET revision = greatest(revision, $1) + 1 RETURNING revision AS "revision!""#,
+        known
+    );
+    Ok(row.fetch_one(db).await?)
+}
+
 /// Locks the network row until the transaction ends.
 pub(super) async fn lock(db: &mut PgConnection) -> Result<()> {
     sqlx::query_scalar!("SELECT revision FROM network FOR UPDATE").fetch_one(db).await?;

@@ -195,6 +195,41 @@ async fn figures_and_acknowledgements_are_shown() {
 }
 
 #[tokio::test]
+async fn data_that_are_behind_a_gateway_number_on_from_there() {
+    let api = Api::start().await;
+    let admin = api.owner().await;
+    let gateway = admin.make_gateway().await;
+    let (token, own) = (gateway["token"].as_str().unwrap(), key());
+    let mut stream = api.stream(token).await;
+    stream.hello(&own).await;
+    let (first, _) = stream.sealed().await;
+
+    let mut stream = api.stream(token).await;
+    stream.hello_with(&own, Some((first.revision.0, &first.hash))).await;
+    assert_eq!(stream.sealed().await.0.revision, first.revision, "it has just what we have");
+
+    // As after a restore: the gateway saw revisions that this database knows nothing of, or saw another content.
+    let ahead = first.revision.0 + 40;
+    for (revision, hash) in [(ahead, &*first.hash), (ahead + 1, "00")] {
+        let mut stream = api.stream(token).await;
+        stream.hello_with(&own, Some((revision, hash))).await;
+        assert_eq!(stream.sealed().await.0.revision, Revision(revision + 1));
+    }
+    let entries = admin.get("/api/v1/audit?limit=2").await.ok(200);
+    for (entry, after) in entries["items"].as_array().unwrap().iter().zip([ahead + 2, ahead + 1]) {
+        assert_eq!(entry["action"], "network.number_on");
+        assert_eq!((&entry["after"], &entry["actor"]["name"]), (&json!(after), &gateway["name"]));
+    }
+
+    // No gateway can use up the numbers.
+    let mut stream = api.stream(token).await;
+    stream.hello_with(&own, Some((1 << 60, "00"))).await;
+    admin.make_resource(&["10.0.0.0/8"]).await;
+    let network = admin.get("/api/v1/network").await.ok(200);
+    assert_eq!(network["revision"], json!(ahead + 3), "only the resource's own");
+}
+
+#[tokio::test]
 async fn a_wrong_token_is_refused_before_the_upgrade() {
     let api = Api::start().await;
     let admin = api.owner().await;

@@ -2,8 +2,11 @@
 //!
 //! The gateway authenticates with `Authorization: Bearer <token>`, sends [`FromGateway::Hello`] first and then
 //! acknowledges each snapshot. The server answers the hello with a snapshot and sends another whenever the state
-//! changed. A frame of an unknown kind is ignored by both sides, so that either may be upgraded first; a change
-//! that the other side must not ignore raises [`PROTOCOL`].
+//! changed. Revisions only rise: a gateway passes over a snapshot that is older than the one in force, and a server
+//! whose data are behind a gateway's, as after a restore from a backup, numbers on from there before it sends one.
+//!
+//! A frame of an unknown kind is ignored by both sides, so that either may be upgraded first; a change that the other
+//! side must not ignore raises [`PROTOCOL`].
 
 use nexa_types::{DeviceId, PublicKey, Revision};
 use serde::{Deserialize, Serialize};
@@ -33,6 +36,10 @@ pub enum FromGateway {
         public_key: PublicKey,
         /// The snapshot in force, if any.
         applied: Option<Revision>,
+        /// The hash of the snapshot in force. With its revision it tells the server whether its own data are the
+        /// continuation of what this gateway has.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        applied_hash: Option<String>,
     },
     /// A snapshot is in force, in the kernel and in the tunnel.
     Ack {

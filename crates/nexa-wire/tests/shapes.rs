@@ -53,11 +53,12 @@ fn frames_of_unknown_types_are_known_to_be_unknown() {
 
 #[test]
 fn gateway_frames_have_the_shape_of_version_1() {
-    let hello = r#"{"type":"hello","protocol":1,"version":"0.1.0","public_key":"xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=","applied":7}"#;
+    let hello = r#"{"type":"hello","protocol":1,"version":"0.1.0","public_key":"xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=","applied":7,"applied_hash":"ab12"}"#;
+    let first = r#"{"type":"hello","protocol":1,"version":"0.1.0","public_key":"xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=","applied":null}"#;
     let ack = r#"{"type":"ack","revision":7}"#;
     let refused = r#"{"type":"refused","revision":7,"reason":"why"}"#;
     let peers = r#"{"type":"peers","peers":[{"device":"0199e7a0-0000-7000-8000-000000000004","last_handshake_unix":null,"received_bytes":1,"sent_bytes":2}]}"#;
-    for text in [hello, ack, refused, peers] {
+    for text in [hello, first, ack, refused, peers] {
         let frame: FromGateway = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&frame).unwrap(), text);
     }

@@ -70,6 +70,15 @@ impl GatewayCollector {
         families.counter("nexavpn_guard_repairs_total", repairs, &[], [(vec![], status.guard_repairs())]);
         let refused = "Snapshots that were refused as a whole.";
         families.counter("nexavpn_snapshots_refused_total", refused, &[], [(vec![], status.refusals())]);
+        let outdated = "Snapshots that were passed over because a newer one was in force.";
+        families.counter("nexavpn_snapshots_outdated_total", outdated, &[], [(vec![], status.outdated())]);
+        let stored = "Whether the snapshot in force is on disk, for a restart without the control plane.";
+        families.gauge(
+            "nexavpn_snapshot_stored",
+            stored,
+            &[],
+            [(vec![], f64::from(u8::from(status.is_stored())))],
+        );
         let Some(applied) = status.applied() else { return };
         let revision = applied.revision.0 as f64;
         families.gauge("nexavpn_applied_revision", "The snapshot in force.", &[], [(vec![], revision)]);

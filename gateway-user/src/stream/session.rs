@@ -32,6 +32,8 @@ pub struct Session<'a> {
     /// Whether what was last offered is in force, so that hearing from the control plane confirms it.
     current: bool,
     useful: bool,
+    /// Whether the log has a word on outdated snapshots of this connection.
+    said_outdated: bool,
 }
 
 struct Pending {
@@ -50,6 +52,7 @@ impl<'a> Session<'a> {
             offered: None,
             current: false,
             useful: false,
+            said_outdated: false,
         }
     }
 
@@ -79,12 +82,14 @@ impl<'a> Session<'a> {
         connection: &mut Connection,
         reports: &mut mpsc::Receiver<Vec<PeerReport>>,
     ) -> Result<(), Ended> {
-        let applied = self.status.applied().map(|applied| applied.revision);
+        let (applied, applied_hash) =
+            self.status.applied().map(|applied| (applied.revision, applied.hash)).unzip();
         let hello = FromGateway::Hello {
             protocol: PROTOCOL,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             public_key: self.options.public_key,
             applied,
+            applied_hash,
         };
         self.send(connection, &hello).await?;
         let mut ping = interval(self.options.timing.ping_every);
@@ -133,15 +138,16 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// An older revision than the one in force is right only as a connection's first: then the control plane's data
-    /// went back, and it still is the authority. Within a connection its numbers rise.
+    /// Revisions only rise. An older one is a replay, or comes from a server with old data; a server whose data went
+    /// back on purpose has learnt from the hello where to number on.
     async fn consider(&mut self, connection: &mut Connection, sealed: Sealed) -> Result<(), Ended> {
         let revision = sealed.revision;
         if self.newest.is_some_and(|newest| revision < newest) {
-            tracing::warn!(%revision, "ignoring a snapshot that is older than one of the same connection");
+            self.status.count_outdated();
+            tracing::warn!(%revision, "passing over a snapshot that is older than one of the same connection");
             return Ok(());
         }
-        let is_first = self.newest.replace(revision).is_none();
+        self.newest = Some(revision);
         if let Some(applied) = self.status.applied() {
             if applied.revision == revision && applied.hash == sealed.hash && self.offered.is_none() {
                 self.current = true;
@@ -149,13 +155,18 @@ impl<'a> Session<'a> {
                 self.status.set_confirmed_unix(store::now_unix());
                 return self.send(connection, &FromGateway::Ack { revision }).await;
             }
-            if is_first && revision <= applied.revision {
-                tracing::warn!(
-                    offered = %revision,
-                    applied = %applied.revision,
-                    "the control plane's data is not the continuation of what is in force: it was restored from a \
-                     backup, or it is another one. Serving what it offers now"
-                );
+            if revision <= applied.revision {
+                self.status.count_outdated();
+                if !self.said_outdated {
+                    self.said_outdated = true;
+                    tracing::warn!(
+                        offered = %revision,
+                        applied = %applied.revision,
+                        "passing over a snapshot that is not newer than the one in force: it was replayed, or a \
+                         server with old data sent it"
+                    );
+                }
+                return Ok(());
             }
         }
         self.current = false;

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use axum::Router;
 use futures_util::{SinkExt as _, StreamExt as _};
+use nexa_types::Revision;
 use nexa_wire::gateway::{FromGateway, PATH, PROTOCOL, ToGateway};
 use nexa_wire::snapshot::{Sealed, Snapshot};
 use tokio::net::{TcpListener, TcpStream};
@@ -39,12 +40,18 @@ impl Stream {
 
     /// Says hello with a key of this text.
     pub async fn hello(&mut self, key: &str) {
+        self.hello_with(key, None).await;
+    }
+
+    /// As [`Self::hello`], with the revision and the hash of a snapshot that is in force.
+    pub async fn hello_with(&mut self, key: &str, in_force: Option<(u64, &str)>) {
         let public_key = key.parse().unwrap();
         self.send(&FromGateway::Hello {
             protocol: PROTOCOL,
             version: "0.1.0-test".into(),
             public_key,
-            applied: None,
+            applied: in_force.map(|(revision, _)| Revision(revision)),
+            applied_hash: in_force.map(|(_, hash)| hash.to_owned()),
         })
         .await;
     }
