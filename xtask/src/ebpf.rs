@@ -8,7 +8,10 @@ use crate::{
     checkout::Checkout,
     program::path_with,
     progress::step,
-    setup::toolchain::{self, Compiler},
+    setup::{
+        cargo_tool,
+        toolchain::{self, Compiler},
+    },
 };
 
 /// bpf-linker links, keeps type information (BTF) for aya, and debug information of which BTF is made.
@@ -47,7 +50,7 @@ fn build(checkout: &Checkout, source: &Path, target: &Path, program: &str) -> Re
         .arg(target)
         .args(build_core)
         .env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\x1f"))
-        .env("PATH", path_with(&toolchain::linker_folders())?)
+        .env("PATH", path_with(&cargo_tool::folders())?)
         .run()?;
     let built = target.join(TARGET).join("release").join(program);
     let object = target.join(format!("{program}.o"));

@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use crate::{checkout::Checkout, progress::say};
 
+pub mod cargo_tool;
 mod node;
 mod packages;
 pub mod toolchain;

@@ -1,20 +1,18 @@
 //! The eBPF toolchain: a compiler with a core library for `bpfel-unknown-none`, and bpf-linker.
 
-use std::{
-    env,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{
-    checkout::Checkout,
-    program::{Program, which},
-    progress::{say, step},
-};
+use super::cargo_tool::CargoTool;
+use crate::{checkout::Checkout, program::Program};
 
-/// The version that is known to work with LLVM 22.
-const BPF_LINKER: &str = "0.13.0";
+/// Links what the compiler makes, with the LLVM that Debian has.
+const BPF_LINKER: CargoTool = CargoTool {
+    name: "bpf-linker",
+    version: "0.13.0",
+    build: &["--no-default-features", "--features", "llvm-22"],
+};
 
 /// Who compiles eBPF programs.
 pub enum Compiler {
@@ -46,42 +44,15 @@ pub fn compiler() -> Result<Compiler> {
     )
 }
 
-/// Folders where bpf-linker may be beside those of `PATH`.
-pub fn linker_folders() -> Vec<PathBuf> {
-    let home = env::var_os("CARGO_HOME")
-        .map(PathBuf::from)
-        .or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")));
-    home.map(|home| home.join("bin")).into_iter().collect()
-}
-
-/// Installs bpf-linker, into cargo's folder for programs, unless it is there.
+/// Installs bpf-linker unless it is there.
 ///
 /// # Errors
 /// When LLVM or an eBPF compiler is missing, or the build fails.
 pub fn install(checkout: &Checkout) -> Result<()> {
     compiler()?;
-    if linker_version().is_some_and(|version| version.contains(BPF_LINKER)) {
-        say("setup: eBPF toolchain is there");
-        return Ok(());
-    }
     let llvm = Program::new("llvm-config-22")
         .arg("--prefix")
         .text()
         .context("llvm-config-22 is missing: install llvm-22-dev")?;
-    step(format_args!("setup: building bpf-linker {BPF_LINKER} (about a minute)"), || {
-        // Outside the checkout, whose cargo configuration is for its own crates.
-        Program::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-            .directory(Path::new("/"))
-            .args(["install", "bpf-linker", "--locked", "--force", "--no-default-features"])
-            .args(["--features", "llvm-22", "--version", BPF_LINKER])
-            .env("LLVM_PREFIX", llvm)
-            .env("CARGO_TARGET_DIR", checkout.target().join("bpf-linker"))
-            .run_logged(&checkout.logs().join("bpf-linker.log"))
-    })
-}
-
-fn linker_version() -> Option<String> {
-    let beside = linker_folders().into_iter().map(|folder| folder.join("bpf-linker"));
-    let found = which("bpf-linker").or_else(|| beside.into_iter().find(|file| file.is_file()))?;
-    Program::new(found).arg("--version").text()
+    BPF_LINKER.install(checkout, Some(("LLVM_PREFIX", &llvm)))
 }

@@ -1,9 +1,17 @@
 //! Formatting, lints and the rules of the tree. Each counts as one test.
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
-use super::{run::succeeds, tally::Tally};
-use crate::{checkout::Checkout, progress::say, tidy};
+use anyhow::{Context as _, Result};
+
+use super::{
+    run::{report, succeeds},
+    tally::Tally,
+};
+use crate::{checkout::Checkout, program::Program, progress::say, setup::cargo_tool::CargoTool, tidy};
+
+/// Judges what comes from elsewhere. Built without optimisation: it runs for a second.
+const CARGO_DENY: CargoTool = CargoTool { name: "cargo-deny", version: "0.20.2", build: &["--debug"] };
 
 /// Runs the checks.
 pub fn run(checkout: &Checkout) -> Tally {
@@ -24,6 +32,25 @@ pub fn run(checkout: &Checkout) -> Tally {
     if ebpf.join("Cargo.toml").is_file() {
         checks.push(checkout.cargo().directory(&ebpf).args(["fmt", "--check"]));
     }
+    let deny = deny(checkout, &ebpf);
     let tidy = tidy::run(checkout).is_ok_and(|code| code == ExitCode::SUCCESS);
-    checks.iter().map(|check| Tally::one(succeeds(check))).chain([Tally::one(tidy)]).sum()
+    checks.iter().map(|check| Tally::one(succeeds(check))).chain([Tally::one(tidy), deny]).sum()
+}
+
+/// Licences, bans and sources of everything that both workspaces depend on; `deny.toml` says which are fine.
+fn deny(checkout: &Checkout, ebpf: &Path) -> Tally {
+    let judge = || -> Result<Tally> {
+        CARGO_DENY.install(checkout, None)?;
+        let program = CARGO_DENY.find().context("cargo-deny was installed, and is not there")?;
+        let of = |workspace: &Path| {
+            let deny = Program::new(&program).directory(checkout.root()).arg("--manifest-path");
+            let deny =
+                deny.arg(workspace.join("Cargo.toml")).arg("--config").arg(checkout.root().join("deny.toml"));
+            // The programs use few crates, so that not all of the licences are met there.
+            let fine = ["check", "--allow", "license-not-encountered", "--allow", "unused-wrapper"];
+            deny.args(fine).args(["--hide-inclusion-graph", "licenses", "bans", "sources"])
+        };
+        Ok([checkout.root(), ebpf].map(|workspace| Tally::one(succeeds(&of(workspace)))).into_iter().sum())
+    };
+    report(judge())
 }
