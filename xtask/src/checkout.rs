@@ -55,6 +55,11 @@ impl Checkout {
         self.target.join("lab")
     }
 
+    /// The folder of the lab that faults are played on.
+    pub fn faults(&self) -> PathBuf {
+        self.target.join("faults")
+    }
+
     /// Where the programs are that `cargo build` makes.
     pub fn binaries(&self) -> PathBuf {
         self.target.join("debug")

@@ -15,6 +15,7 @@ use crate::{
 
 mod checkout;
 mod ebpf;
+mod faults;
 mod program;
 mod progress;
 mod setup;
@@ -46,6 +47,8 @@ enum Command {
         #[arg(long)]
         detach: bool,
     },
+    /// Plays rounds of faults on a lab of its own: killed processes, full disks, bad lines.
+    Faults(faults::Plan),
     /// Ends a running lab and removes what a crashed one left.
     Down,
     /// Checks what no compiler knows: who uses whom, lints, sizes of files, what may be said where.
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
         Command::Up { once: true, .. } => up::run(&checkout, up::Mode::Once),
         Command::Up { detach: true, .. } => up::run(&checkout, up::Mode::Detached),
         Command::Up { .. } => up::run(&checkout, up::Mode::Foreground),
+        Command::Faults(plan) => faults::run(&checkout, &plan),
         Command::Down => up::down(&checkout),
         Command::Tidy => tidy::run(&checkout),
         Command::Test { full, parts } => {

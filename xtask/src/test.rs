@@ -26,7 +26,7 @@ pub enum Part {
     Api,
     /// The web console's build.
     Web,
-    /// Tunnel and lab in network namespaces, and the walk-through of the main job (root).
+    /// Tunnel and lab in network namespaces, the walk-through of the main job, and rounds of faults (root).
     Lab,
 }
 
@@ -45,6 +45,14 @@ impl Tier {
         match self {
             Self::Ci => "ci",
             Self::Full => "full",
+        }
+    }
+
+    /// How many rounds of faults are played.
+    const fn fault_rounds(self) -> u32 {
+        match self {
+            Self::Ci => 50,
+            Self::Full => 500,
         }
     }
 
@@ -122,7 +130,10 @@ fn run_part(checkout: &Checkout, tier: Tier, part: Part, executables: &[Executab
         .sum();
     match part {
         Part::Unit => tests += run::doc_tests(checkout),
-        Part::Lab => tests += run::walk_through(checkout),
+        Part::Lab => {
+            tests += run::walk_through(checkout);
+            tests += run::faults(checkout, tier);
+        }
         Part::Web => tests += web::run(checkout),
         Part::Ebpf | Part::Api => {}
     }

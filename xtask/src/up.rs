@@ -25,7 +25,7 @@ pub fn run(checkout: &Checkout, mode: Mode) -> Result<ExitCode> {
     setup::run(checkout)?;
     ebpf::run(checkout)?;
     web::build(checkout)?;
-    step("up: building control-api, gateway and lab", || build(checkout, &["--workspace"]))?;
+    build(checkout)?;
     let flag = match mode {
         Mode::Once => Some("--once"),
         Mode::Detached => Some("--detach"),
@@ -43,9 +43,11 @@ pub fn run(checkout: &Checkout, mode: Mode) -> Result<ExitCode> {
 /// When the lab cannot be built or started.
 pub fn down(checkout: &Checkout) -> Result<ExitCode> {
     if !checkout.binary("nexa-lab").is_file() {
-        step("down: building the lab's program", || build(checkout, &["--package", "nexa-lab"]))?;
+        step("down: building the lab's program", || {
+            checkout.cargo().args(["build", "--bins", "--package", "nexa-lab"]).run()
+        })?;
     }
-    lab(checkout, "down").root()?.replace()
+    lab(checkout, "down").arg("--dir").arg(checkout.faults()).root()?.replace()
 }
 
 /// The lab's program for this checkout: `up`, which walks through the main job once.
@@ -61,7 +63,13 @@ fn lab(checkout: &Checkout, verb: &str) -> Program {
         .arg(checkout.lab())
 }
 
-/// The whole workspace by preference: other selections have other features, and so build every crate anew.
-fn build(checkout: &Checkout, packages: &[&str]) -> Result<()> {
-    checkout.cargo().args(["build", "--bins"]).args(packages).run()
+/// Builds everything that a lab runs. The whole workspace: other selections have other features, and so build every
+/// crate anew.
+///
+/// # Errors
+/// When the build fails.
+pub fn build(checkout: &Checkout) -> Result<()> {
+    step("building control-api, gateway and lab", || {
+        checkout.cargo().args(["build", "--bins", "--workspace"]).run()
+    })
 }

@@ -137,9 +137,9 @@ impl Chores {
         if failure.is_some() {
             return failure;
         }
+        gateway.store_again().await;
         if self.ticks.is_multiple_of(REPORT_EVERY_TICKS) {
             self.report(gateway, &statuses);
-            gateway.store_again().await;
             if let Err(error) = gateway.refresh().await {
                 tracing::error!("the policy cannot be renewed; all is denied when its lease ends: {error:#}");
             }

@@ -1,6 +1,9 @@
 //! The HTTP API, called from inside a namespace.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
@@ -12,11 +15,11 @@ use crate::namespace::{Handle, Namespace};
 const LIMIT: Duration = Duration::from_secs(15);
 
 /// A caller of the API.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Api {
     base: String,
     agent: Agent,
-    handle: Handle,
+    handle: Arc<Handle>,
     token: Option<String>,
 }
 
@@ -29,6 +32,8 @@ pub struct Answer {
     pub body: Value,
     /// When it had arrived.
     pub at: Instant,
+    /// After how many seconds to try again, if the API says so.
+    pub retry_after: Option<u64>,
 }
 
 impl Api {
@@ -45,12 +50,17 @@ impl Api {
             .timeout_global(Some(LIMIT))
             .build()
             .into();
-        Ok(Self { base: base.to_owned(), agent, handle: from.handle()?, token: None })
+        Ok(Self { base: base.to_owned(), agent, handle: Arc::new(from.handle()?), token: None })
     }
 
     /// Calls with this session from now on.
     pub fn set_token(&mut self, token: &str) {
         self.token = Some(token.to_owned());
+    }
+
+    /// The session's token, if there is a session.
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_deref()
     }
 
     /// Calls; any status is an answer.
@@ -120,7 +130,9 @@ impl Api {
         } else {
             serde_json::from_str(&text).unwrap_or(Value::String(text))
         };
-        Ok(Answer { status: answer.status().as_u16(), body, at })
+        let retry_after =
+            answer.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+        Ok(Answer { status: answer.status().as_u16(), body, at, retry_after })
     }
 }
 

@@ -104,7 +104,7 @@ impl Client {
     /// When `wg` fails.
     pub fn make_keys(&self) -> Result<String> {
         let private = wg(&["genkey"], "")?;
-        write_secret(&self.folder.join("private.key"), &private)?;
+        write_secret(&self.key_file(), &private)?;
         wg(&["pubkey"], &private)
     }
 
@@ -113,7 +113,7 @@ impl Client {
     /// # Errors
     /// When it does not.
     pub fn complete(&self) -> Result<()> {
-        let key = fs::read_to_string(self.folder.join("private.key")).context("the client has no key")?;
+        let key = fs::read_to_string(self.key_file()).context("the client has no key")?;
         let path = self.file();
         write_secret(&path, &self.profile()?.complete(key.trim()))?;
         let stripped = Command::new("wg-quick")
@@ -161,6 +161,19 @@ impl Client {
         self.route(namespace, &profile.allowed_ips)?;
         self.process = Some(process);
         Ok(())
+    }
+
+    /// Kills WireGuard with SIGKILL; its interface goes with it.
+    ///
+    /// # Errors
+    /// When it had ended by itself before.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.take().context("the client is not connected")?.kill()
+    }
+
+    /// Where its private key is.
+    pub fn key_file(&self) -> PathBuf {
+        self.folder.join("private.key")
     }
 
     /// Sends more into the tunnel than the profile says: the gateway is the boundary, not the client's routes.

@@ -79,6 +79,30 @@ impl Control {
         self.process.take().map_or(Ok(()), |mut process| process.stop())
     }
 
+    /// Kills it with SIGKILL.
+    ///
+    /// # Errors
+    /// When it had ended by itself before.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.take().context("control-api does not run")?.kill()
+    }
+
+    /// Sends it a signal, such as one that stops it for a while.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.process.as_ref().context("control-api does not run")?.signal(signal)
+    }
+
+    /// Checks that it runs.
+    ///
+    /// # Errors
+    /// When it ended; the message has the end of its log.
+    pub fn check(&mut self) -> Result<()> {
+        self.process.as_mut().context("control-api does not run")?.check()
+    }
+
     /// Makes the one-time token that the first owner signs up with.
     ///
     /// # Errors

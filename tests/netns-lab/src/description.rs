@@ -142,7 +142,7 @@ impl Description {
         let mut processes = vec![
             ("control", lab.control.pid(), lab.control.log()),
             ("gateway", lab.gateway.pid(), lab.gateway.log()),
-            ("postgres", Some(lab.postgres.pid()), lab.postgres.log()),
+            ("postgres", lab.postgres.pid(), lab.postgres.log()),
             (nginx, Some(nginx_pid), nginx_log),
             (dnsmasq, Some(dnsmasq_pid), dnsmasq_log),
         ];

@@ -17,6 +17,7 @@ use ureq::Agent;
 
 use crate::{
     control::Control,
+    disk::Disk,
     folder::Folder,
     ledger::Ledger,
     metrics::Metrics,
@@ -30,6 +31,10 @@ use crate::{
 pub struct Gateway {
     program: PathBuf,
     folder: PathBuf,
+    /// Where it keeps its state.
+    pub disk: Disk,
+    state: PathBuf,
+    control_url: String,
     pins: PathBuf,
     log: PathBuf,
     process: Option<Process>,
@@ -63,8 +68,12 @@ impl Gateway {
         ledger.mount(&file_system)?;
         mount(Some("bpf"), &file_system, Some("bpf"), MsFlags::empty(), None::<&str>)
             .context("cannot mount a BPF file system: does this kernel have CONFIG_BPF_SYSCALL?")?;
+        let state = folder.reachable().join("gateway");
         Ok(Self {
             program: program.to_owned(),
+            disk: Disk::mount(&state, (0, 0), ledger)?,
+            state,
+            control_url: Control::url(),
             folder: folder.fresh("gateway")?,
             pins: file_system.join("nexavpn"),
             log: folder.log("gateway"),
@@ -84,6 +93,16 @@ impl Gateway {
             .with_context(|| format!("cannot write {}", path.display()))
     }
 
+    /// Reaches the control plane by another way from the next start on.
+    pub fn set_control_url(&mut self, url: String) {
+        self.control_url = url;
+    }
+
+    /// The folder of its state.
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
     /// Starts it, without waiting for anything.
     ///
     /// # Errors
@@ -91,11 +110,11 @@ impl Gateway {
     pub fn start(&mut self, namespace: &Namespace, ledger: &Ledger) -> Result<()> {
         let mut command = namespace.command(&self.program)?;
         command
-            .args(["run", "--control-url", &Control::url(), "--interface", "wg0", "--uplink", "wan0"])
+            .args(["run", "--control-url", &self.control_url, "--interface", "wg0", "--uplink", "wan0"])
             .arg("--token-file")
             .arg(self.token())
             .arg("--state-dir")
-            .arg(self.folder.join("state"))
+            .arg(&self.state)
             .arg("--pin-dir")
             .arg(&self.pins)
             .args(["--metrics-listen", &Self::metrics_address().to_string()]);
@@ -109,6 +128,14 @@ impl Gateway {
     /// When it ended; the message has the end of its log.
     pub fn check(&mut self) -> Result<()> {
         self.process.as_mut().context("the gateway was not started")?.check()
+    }
+
+    /// Asks it to end and waits.
+    ///
+    /// # Errors
+    /// When it was not running, or had to be killed.
+    pub fn stop(&mut self) -> Result<()> {
+        self.process.take().context("the gateway was not started")?.stop()
     }
 
     /// Kills it with SIGKILL.
@@ -152,7 +179,8 @@ impl Gateway {
         &self.log
     }
 
-    fn token(&self) -> PathBuf {
+    /// Where its token is.
+    pub fn token(&self) -> PathBuf {
         self.folder.join("token")
     }
 }

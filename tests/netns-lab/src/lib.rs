@@ -7,11 +7,14 @@
 //! The machine's own network stays as it is: nothing but listeners on loopback is added to it.
 
 pub mod api;
+pub mod background;
 pub mod capture;
 pub mod client;
 pub mod control;
 pub mod description;
+pub mod disk;
 pub mod down;
+pub mod faults;
 pub mod folder;
 pub mod forward;
 pub mod gateway;
@@ -27,6 +30,8 @@ pub mod postgres;
 pub mod probe;
 pub mod process;
 pub mod profile;
+pub mod relay;
+pub mod ungranted;
 mod wait;
 pub mod walk;
 

@@ -1,10 +1,18 @@
 //! `nexa-lab up` and `nexa-lab down`. Needs root; `cargo xtask up` calls it.
 
-use std::{io::Write as _, path::PathBuf, process::ExitCode, thread, time::Duration};
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Parser, Subcommand};
-use nexa_lab::{Lab, Programs, description::Description, down, folder::Folder, interrupt, ledger, walk};
+use nexa_lab::{
+    Lab, Programs, description::Description, down, faults, folder::Folder, interrupt, ledger, walk,
+};
 
 mod detach;
 
@@ -20,11 +28,29 @@ struct Arguments {
 enum Command {
     /// Starts the lab, walks through the main job, and keeps the lab running.
     Up(Up),
+    /// Starts a lab and plays rounds of faults on it: killed processes, full disks, bad lines.
+    Faults {
+        /// Where nexa-control and nexa-gateway are.
+        #[arg(long, default_value = "target/debug")]
+        bin_dir: PathBuf,
+        /// The lab's folder.
+        #[arg(long, default_value = "target/faults")]
+        dir: PathBuf,
+        /// Decides on order and moments of the faults; the same seed plays the same rounds. Random if left out.
+        #[arg(long)]
+        seed: Option<u64>,
+        /// How many rounds are played.
+        #[arg(long, default_value_t = 50)]
+        rounds: usize,
+        /// Only kinds of faults whose name holds this text.
+        #[arg(long, default_value = "")]
+        only: String,
+    },
     /// Ends a running lab and removes what a crashed one left.
     Down {
-        /// The lab's folder.
+        /// The lab's folder; may be given several times.
         #[arg(long, default_value = "target/lab")]
-        dir: PathBuf,
+        dir: Vec<PathBuf>,
     },
 }
 
@@ -67,20 +93,54 @@ fn run(command: &Command) -> Result<ExitCode> {
             folder.give_back()?;
             outcome
         }
-        Command::Down { dir } => {
+        Command::Faults { bin_dir, dir, seed, rounds, only } => {
             let folder = Folder::open(dir)?;
-            let (_lock, was_running) = down::take_over(&folder)?;
-            let said = down::clean(&folder)?;
+            // Half as many digits as there could be are enough, and can be typed.
+            let seed = seed.unwrap_or_else(|| fastrand::u64(..u64::from(u32::MAX)));
+            let plan = faults::Plan { seed, rounds: *rounds, only: only.clone() };
+            let outcome = play(&programs(bin_dir, None)?, &folder, &plan);
             folder.give_back()?;
-            said.iter().for_each(|line| say(line));
-            say(match (was_running, said.is_empty()) {
+            outcome
+        }
+        Command::Down { dir } => {
+            let (mut was_running, mut left) = (false, false);
+            for dir in dir {
+                let (running, said) = remove(&Folder::open(dir)?)?;
+                said.iter().for_each(|line| say(line));
+                was_running |= running;
+                left |= !said.is_empty();
+            }
+            say(match (was_running, left) {
                 (true, _) => "the lab is down",
-                (false, false) => "removed what an earlier lab left",
-                (false, true) => "no lab was running",
+                (false, true) => "removed what an earlier lab left",
+                (false, false) => "no lab was running",
             });
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// Ends the lab in a folder; says whether one was running, and what there was to remove.
+fn remove(folder: &Folder) -> Result<(bool, Vec<String>)> {
+    let (_lock, was_running) = down::take_over(folder)?;
+    let said = down::clean(folder)?;
+    folder.give_back()?;
+    Ok((was_running, said))
+}
+
+fn play(programs: &Programs, folder: &Folder, plan: &faults::Plan) -> Result<ExitCode> {
+    interrupt::watch()?;
+    let (_lock, _) = down::take_over(folder)?;
+    say(&format!("faults: {} rounds, seed {}; kinds: {}", plan.rounds, plan.seed, faults::kinds()));
+    let mut lab = Lab::start(folder, programs, &mut say)?;
+    let outcome = faults::run(&mut lab, plan, &mut say);
+    lab.end()?;
+    let verdict = outcome?;
+    say(&faults::summary(verdict, plan));
+    if verdict.failed > 0 {
+        say(&format!("logs are in {}", folder.root().join("logs").display()));
+    }
+    Ok(if verdict.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn up(up: &Up, folder: &Folder) -> Result<ExitCode> {
@@ -89,7 +149,7 @@ fn up(up: &Up, folder: &Folder) -> Result<ExitCode> {
     if was_running {
         say("ended the lab that was running");
     }
-    let mut lab = Lab::start(folder, &programs(up)?, &mut say)?;
+    let mut lab = Lab::start(folder, &programs(&up.bin_dir, up.web_dir.as_deref())?, &mut say)?;
     say("walk-through:");
     let verdict = walk::run(&mut lab, &mut say);
     say(&format!("walk-through: {} of {} steps hold", verdict.passed, verdict.passed + verdict.failed));
@@ -111,12 +171,12 @@ fn up(up: &Up, folder: &Folder) -> Result<ExitCode> {
     Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn programs(up: &Up) -> Result<Programs> {
+fn programs(bin_dir: &Path, web_dir: Option<&Path>) -> Result<Programs> {
     let find = |name: &str| {
-        let path = up.bin_dir.join(name);
+        let path = bin_dir.join(name);
         path.canonicalize().with_context(|| format!("{} is missing: run `cargo build`", path.display()))
     };
-    let web = up.web_dir.as_deref().map(|folder| {
+    let web = web_dir.map(|folder| {
         folder
             .canonicalize()
             .with_context(|| format!("there is no web app in {}: run `npm run build`", folder.display()))

@@ -108,6 +108,14 @@ impl Process {
         bail!("{} did not end within {PATIENCE:?} of {}; killed", self.name, self.signal)
     }
 
+    /// Sends it a signal, such as one that stops it for a while.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        kill(Pid::from_raw(self.pid()), signal).with_context(|| format!("cannot signal {}", self.name))
+    }
+
     /// Kills it with SIGKILL and waits until it is gone.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
 };
 
 mod bootstrap;
-mod control_down;
+pub(crate) mod control_down;
 mod counters;
 mod download;
 mod enrol;
@@ -18,13 +18,13 @@ mod gateway_killed;
 mod open;
 mod refused;
 mod sign_in;
-mod tunnel;
+pub(crate) mod tunnel;
 
 /// How long something that is to happen may take, unless a step has a limit of its own.
-const LIMIT: Duration = Duration::from_secs(20);
+pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
 /// How long an attempt waits that is to fail: shorter than TCP's first repetition, so that one attempt is one packet.
-const REFUSED: Duration = Duration::from_millis(400);
+pub(crate) const REFUSED: Duration = Duration::from_millis(400);
 
 type Step = fn(&mut Walk<'_>) -> Result<String>;
 
@@ -77,9 +77,26 @@ pub fn run(lab: &mut Lab, say: &mut dyn FnMut(&str)) -> Verdict {
     verdict
 }
 
+/// Takes the steps up to the tunnel, each one line for `say`, for whoever wants to [`measure`] on the lab.
+///
+/// # Errors
+/// When a step does not hold.
+pub fn to_tunnel<'a>(lab: &'a mut Lab, say: &mut dyn FnMut(&str)) -> Result<Walk<'a>> {
+    let mut walk = Walk { lab, facts: Facts::default() };
+    for (number, title, step) in STEPS {
+        interrupt::check()?;
+        let seen = step(&mut walk).with_context(|| format!("step {number}, {title}"))?;
+        say(&format!("✓ {number:>2} {title} … {seen}"));
+        if walk.facts.connected {
+            return Ok(walk);
+        }
+    }
+    bail!("no step brings the tunnel up")
+}
+
 /// A lab on which the steps were taken so far.
-struct Walk<'a> {
-    lab: &'a mut Lab,
+pub struct Walk<'a> {
+    pub(crate) lab: &'a mut Lab,
     facts: Facts,
 }
 
@@ -94,7 +111,7 @@ struct Facts {
 
 impl Walk<'_> {
     /// The admin's session.
-    fn admin(&self) -> Result<&Api> {
+    pub(crate) fn admin(&self) -> Result<&Api> {
         self.facts.admin.as_ref().context("nobody is signed in: step 2 did not get that far")
     }
 
@@ -112,12 +129,15 @@ impl Walk<'_> {
     }
 
     /// The namespace of the client that is granted something.
-    fn first(&self) -> &Namespace {
+    pub(crate) fn first(&self) -> &Namespace {
         &self.lab.network.clients[0]
     }
 
     /// Makes a resource on the LAN's server and returns its id. It grants nothing by itself.
-    fn make_resource(&self, name: &str, traffic: &Value) -> Result<String> {
+    ///
+    /// # Errors
+    /// When the API refuses it.
+    pub fn make_resource(&self, name: &str, traffic: &Value) -> Result<String> {
         let cidrs = [format!("{}/32", SERVER.v4), format!("{}/128", SERVER.v6)];
         let made = self
             .admin()?
@@ -126,7 +146,7 @@ impl Walk<'_> {
     }
 
     /// What a rule looks like that grants the first client's group a resource.
-    fn grant(&self, resource: &str) -> Result<Value> {
+    pub(crate) fn grant(&self, resource: &str) -> Result<Value> {
         let group = self.facts.group.as_ref().context("there is no group: step 2 did not get that far")?;
         Ok(json!({
             "effect": "allow",
@@ -137,7 +157,10 @@ impl Walk<'_> {
     }
 
     /// Waits until the gateway is connected and has applied the newest state of the control plane.
-    fn wait_for_gateway(&mut self) -> Result<Duration> {
+    ///
+    /// # Errors
+    /// When it does not within 20 s, or ended.
+    pub fn wait_for_gateway(&mut self) -> Result<Duration> {
         let registered = self.lab.gateway.registered.as_ref().context("there is no gateway: see step 2")?;
         let path = format!("/api/v1/gateways/{}", registered.id);
         let admin = self.facts.admin.as_ref().context("nobody is signed in: see step 2")?;
@@ -151,7 +174,7 @@ impl Walk<'_> {
 }
 
 /// A duration in words: milliseconds, with a digit more where it matters.
-fn ms(duration: Duration) -> String {
+pub(crate) fn ms(duration: Duration) -> String {
     let ms = duration.as_secs_f64() * 1e3;
     if ms < 10.0 { format!("{ms:.1} ms") } else { format!("{ms:.0} ms") }
 }

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 use super::{Tier, executable::Executable, tally::Tally};
 use crate::{
     checkout::Checkout,
+    faults,
     program::{Program, path_with},
     progress::say,
     up,
@@ -40,7 +41,13 @@ pub fn doc_tests(checkout: &Checkout) -> Tally {
 /// Walks through the main job; each step counts as a test.
 pub fn walk_through(checkout: &Checkout) -> Tally {
     say("test: walk-through of the main job");
-    report(as_root(checkout, up::walk_through(checkout), Tally::of_walk_through))
+    report(as_root(checkout, up::walk_through(checkout), Tally::of_steps))
+}
+
+/// Plays rounds of faults; each counts as a test.
+pub fn faults(checkout: &Checkout, tier: Tier) -> Tally {
+    let plan = faults::Plan::of(tier.fault_rounds());
+    report(as_root(checkout, faults::program(checkout, &plan), Tally::of_steps))
 }
 
 fn as_root(checkout: &Checkout, program: Program, count: fn(&str) -> Tally) -> Result<Tally> {

@@ -45,8 +45,8 @@ impl Tally {
             .sum()
     }
 
-    /// Counts the walk-through's steps, one line each.
-    pub fn of_walk_through(output: &str) -> Self {
+    /// Counts the walk-through's steps and the rounds of faults, one line each.
+    pub fn of_steps(output: &str) -> Self {
         output
             .lines()
             .filter_map(|line| match line.chars().next() {
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn walk_through_lines_count_by_mark() {
         let output = "building\n✓ 1 bootstrap … 3 ms\n✗ 2 sign-in: 401\n  ✓ indented notes do not count\n";
-        assert_eq!(Tally::of_walk_through(output), Tally { passed: 1, failed: 1 });
+        assert_eq!(Tally::of_steps(output), Tally { passed: 1, failed: 1 });
     }
 
     #[test]

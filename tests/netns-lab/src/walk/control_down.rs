@@ -69,10 +69,10 @@ pub(super) fn run(walk: &mut Walk<'_>) -> Result<String> {
 }
 
 /// Connections that stay open, one per family.
-pub(super) struct Established(Vec<BufReader<TcpStream>>);
+pub(crate) struct Established(Vec<BufReader<TcpStream>>);
 
 impl Established {
-    pub(super) fn open(walk: &Walk<'_>, addresses: [SocketAddr; 2]) -> Result<Self> {
+    pub(crate) fn open(walk: &Walk<'_>, addresses: [SocketAddr; 2]) -> Result<Self> {
         let connect = |address| probe::connect(address, LIMIT, probe::Hops::Usual);
         let streams =
             walk.first().run(|| addresses.into_iter().map(connect).collect::<Result<Vec<_>, _>>())?;
@@ -86,7 +86,7 @@ impl Established {
     }
 
     /// Asks for the page on each connection.
-    pub(super) fn get(&mut self, expected: &str) -> Result<()> {
+    pub(crate) fn get(&mut self, expected: &str) -> Result<()> {
         for stream in &mut self.0 {
             stream
                 .get_mut()

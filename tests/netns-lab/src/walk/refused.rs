@@ -10,7 +10,7 @@ use crate::{
     metrics::Metrics,
     names::{OTHER_SERVER, SERVER, port},
     namespace::Namespace,
-    probe,
+    probe, ungranted,
 };
 
 /// Who tries to reach what.
@@ -45,7 +45,7 @@ pub(super) fn run(walk: &mut Walk<'_>) -> Result<String> {
         packets.iter().any(|packet| packet.destination == SERVER.v4 && packet.port == Some(port::HTTP)),
         "the capture on the LAN does not even see what is granted"
     );
-    super::gateway_killed::nothing_ungranted(&packets)?;
+    ungranted::none_in(&packets, &[port::HTTP])?;
     Ok(seen.join(", "))
 }
 

@@ -34,7 +34,7 @@ pub(super) fn run(walk: &mut Walk<'_>) -> Result<String> {
 
 /// From here on both clients send everything into the tunnel that is on the LAN or in the tunnel's pools: what they
 /// reach is up to the gateway. The second client has its handshake now, which later steps do not wait for.
-fn widen(walk: &Walk<'_>) -> Result<()> {
+pub(crate) fn widen(walk: &Walk<'_>) -> Result<()> {
     let lab = &walk.lab;
     let others: Vec<_> =
         lab.clients.iter().map(|client| client.profile().map(|p| p.address)).collect::<Result<_>>()?;
