@@ -73,6 +73,9 @@ pub fn disk_full(scene: &mut Scene<'_>, _: &mut Rng) -> Result<String> {
     })?;
     scene.relay.set(Mode::Refuse);
     scene.relay.cut();
+    wait::until("the gateway does not notice that its line is down", LIMIT, || {
+        Ok((scene.metric("nexavpn_control_connected")? == 0.0).then_some(()))
+    })?;
     scene.walk.lab.gateway.disk.free()?;
     let ((), stored) = wait::until("the snapshot is not stored once there is room", LIMIT, || {
         Ok((scene.metric("nexavpn_snapshot_stored")? == 1.0).then_some(()))

@@ -52,9 +52,8 @@ pub fn damaged(scene: &mut Scene<'_>, _: &mut Rng) -> Result<String> {
 
 /// What was granted once is not granted again, neither on the same connection nor on a new one.
 pub fn replayed(scene: &mut Scene<'_>, rng: &mut Rng) -> Result<String> {
-    let before = scene.metric("nexavpn_snapshots_outdated_total")?;
+    let mut outdated = scene.metric("nexavpn_snapshots_outdated_total")?;
     let mut applied = scene.metric("nexavpn_applied_revision")?;
-    let mut replayed = 0;
     for on_a_new_connection in [false, true] {
         let earlier = scene.relay.snapshots();
         ensure!(earlier.len() > REPLAYED, "only {} snapshots came by", earlier.len());
@@ -69,9 +68,14 @@ pub fn replayed(scene: &mut Scene<'_>, rng: &mut Rng) -> Result<String> {
         let now = scene.metric("nexavpn_applied_revision")?;
         ensure!(now >= applied, "revision {now} came into force after {applied}");
         applied = now;
-        replayed += REPLAYED;
+        let counted = scene.metric("nexavpn_snapshots_outdated_total")?;
+        let passed_over = counted - outdated;
+        let place = if on_a_new_connection { "as the first of a connection" } else { "within a connection" };
+        ensure!(
+            passed_over == REPLAYED as f64,
+            "of {REPLAYED} replayed {place}, {passed_over} were passed over"
+        );
+        outdated = counted;
     }
-    let outdated = scene.metric("nexavpn_snapshots_outdated_total")? - before;
-    ensure!(outdated >= 1.0, "of {replayed} replayed snapshots none was passed over");
-    Ok(format!("{replayed} replayed, {outdated} passed over"))
+    Ok(format!("{REPLAYED} within a connection and {REPLAYED} as the first of one, all passed over"))
 }
