@@ -39,7 +39,7 @@ pub(crate) use error::{Result, StoreError};
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 /// How long a request waits for a connection before the database counts as away.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// A pool of connections to the database.
 #[derive(Clone, Debug)]

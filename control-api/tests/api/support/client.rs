@@ -85,11 +85,13 @@ impl Reply {
         serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("no JSON: {}", self.text))
     }
 
-    /// Expects a whole problem of this status and code, and gives it.
+    /// Expects a whole problem of this status and code, and gives it without its request's id, which is of its own.
     #[track_caller]
     pub fn problem(&self, status: u16, code: &str) -> Value {
         assert_eq!(self.headers["content-type"], "application/problem+json", "{}", self.text);
-        let problem = self.json();
+        let mut problem = self.json();
+        let id = problem.as_object_mut().and_then(|problem| problem.remove("request_id"));
+        assert_eq!(id.unwrap_or_default(), self.headers["x-request-id"].to_str().unwrap());
         let found = (self.status.as_u16(), problem["code"].as_str().unwrap_or_default());
         assert_eq!(found, (status, code), "{}", self.text);
         assert_eq!(problem["status"], status);

@@ -1,6 +1,9 @@
 //! The lab that faults are played on, and what must hold on it between them.
 
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
@@ -171,12 +174,19 @@ impl<'a> Scene<'a> {
     /// While the database is away, every answer says so in a way that a program understands.
     pub fn api_says_that_the_database_is_away(&self) -> Result<()> {
         let admin = self.walk.admin()?;
-        for path in ["/readyz", "/api/v1/groups"] {
+        let away = |path: &str| -> Result<()> {
             let answer = admin.get(path)?.expect(&[503])?;
             ensure!(answer.code() == "database_unavailable", "{path}: {}", answer.body);
             ensure!(answer.retry_after.is_some(), "{path}: 503 without Retry-After");
-        }
-        admin.get("/healthz")?.expect(&[200]).map(drop)
+            Ok(())
+        };
+        admin.get("/healthz")?.expect(&[200])?;
+        // At once: each waits a while for a connection before it gives up.
+        thread::scope(|scope| {
+            let ready = scope.spawn(|| away("/readyz"));
+            away("/api/v1/groups")?;
+            ready.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
     }
 
     /// Waits until changes are taken again, and says how long that took.
