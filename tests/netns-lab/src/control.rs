@@ -134,6 +134,7 @@ impl Control {
     fn command(&self, namespace: &Namespace) -> Result<Command> {
         let mut command = namespace.command(&self.program)?;
         command.env("NEXA_CONTROL_DATABASE_URL", &self.database_url).env("NO_COLOR", "1");
+        command.env("NEXA_CONTROL_LOG_FILTER", "debug").env("RUST_LOG", "debug");
         Ok(command)
     }
 }

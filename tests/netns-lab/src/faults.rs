@@ -33,6 +33,8 @@ mod load;
 mod scene;
 mod traffic;
 
+pub use scene::DATABASE;
+
 /// What is done, and what may pause meanwhile.
 struct Fault {
     name: &'static str,
@@ -137,6 +139,17 @@ pub fn run(lab: &mut Lab, plan: &Plan, say: &mut dyn FnMut(&str)) -> Result<Verd
             }
         }
     }
+    // Errors are what is logged in haste.
+    match scene.walk.secrets_are_nowhere() {
+        Ok(seen) => {
+            verdict.passed += 1;
+            say(&format!("✓     afterwards … {seen}"));
+        }
+        Err(error) => {
+            verdict.failed += 1;
+            say(&format!("✗     afterwards … {error:#}"));
+        }
+    }
     Ok(verdict)
 }
 
@@ -189,7 +202,7 @@ fn round(scene: &mut Scene<'_>, fault: &Fault, rng: &mut Rng) -> Result<String> 
 pub fn summary(verdict: Verdict, plan: &Plan) -> String {
     let only = if plan.only.is_empty() { String::new() } else { format!(" --only '{}'", plan.only) };
     format!(
-        "faults: {} of {} rounds hold; the same again: cargo xtask faults --seed {} --rounds {}{only}",
+        "faults: {} of {} hold; the same again: cargo xtask faults --seed {} --rounds {}{only}",
         verdict.passed,
         verdict.passed + verdict.failed,
         plan.seed,

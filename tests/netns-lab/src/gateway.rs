@@ -118,6 +118,8 @@ impl Gateway {
             .arg("--pin-dir")
             .arg(&self.pins)
             .args(["--metrics-listen", &Self::metrics_address().to_string()]);
+        // What may not be in a log may not be there at any level.
+        command.env("NEXA_GATEWAY_LOG_FILTER", "debug").env("NEXA_GATEWAY_LOG", "debug");
         self.process = Some(Process::start("gateway", command, Signal::SIGTERM, &self.log, ledger)?);
         Ok(())
     }
@@ -151,8 +153,16 @@ impl Gateway {
     /// # Errors
     /// When they cannot be had or read.
     pub fn metrics(&self, namespace: &Namespace) -> Result<Metrics> {
+        Metrics::parse(&self.metrics_text(namespace)?)
+    }
+
+    /// As [`Self::metrics`], in text.
+    ///
+    /// # Errors
+    /// When they cannot be had.
+    pub fn metrics_text(&self, namespace: &Namespace) -> Result<String> {
         let url = format!("http://{}/metrics", Self::metrics_address());
-        let text = namespace.run(|| -> Result<String> {
+        namespace.run(|| -> Result<String> {
             let agent: Agent = Agent::config_builder()
                 .proxy(None)
                 .timeout_global(Some(Duration::from_secs(5)))
@@ -160,8 +170,7 @@ impl Gateway {
                 .into();
             let mut answer = agent.get(&url).call().context("cannot read the gateway's metrics")?;
             answer.body_mut().read_to_string().context("cannot read the gateway's metrics")
-        })??;
-        Metrics::parse(&text)
+        })?
     }
 
     /// Where it serves metrics, inside its namespace.

@@ -31,6 +31,7 @@ pub mod probe;
 pub mod process;
 pub mod profile;
 pub mod relay;
+pub mod secrets;
 pub mod ungranted;
 mod wait;
 pub mod walk;

@@ -1,4 +1,4 @@
-//! The walk-through: the main job in ten steps, each judged by what really passed.
+//! The walk-through: the main job in eleven steps, each judged by what really passed.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,8 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
 use crate::{
-    api::Api, control::Control, interrupt, lab::Lab, names::SERVER, namespace::Namespace, process, wait,
+    api::Api, control::Control, interrupt, lab::Lab, names::SERVER, namespace::Namespace, process,
+    secrets::Secrets, wait,
 };
 
 mod bootstrap;
@@ -17,6 +18,7 @@ mod enrol;
 mod gateway_killed;
 mod open;
 mod refused;
+mod secrets;
 mod sign_in;
 pub(crate) mod tunnel;
 
@@ -29,7 +31,7 @@ pub(crate) const REFUSED: Duration = Duration::from_millis(400);
 type Step = fn(&mut Walk<'_>) -> Result<String>;
 
 /// Number, what is shown, how.
-const STEPS: [(u8, &str, Step); 10] = [
+const STEPS: [(u8, &str, Step); 11] = [
     (1, "the one-time token makes the first admin, once", bootstrap::run),
     (2, "admin signs in; user, group, resource, rule, gateway", sign_in::run),
     (3, "clients make their keys, enrol, download a wg-quick file", enrol::run),
@@ -40,6 +42,7 @@ const STEPS: [(u8, &str, Step); 10] = [
     (8, "control-api stopped: traffic goes on; started: re-sync", control_down::run),
     (9, "gateway killed and started: nothing ungranted passed", gateway_killed::run),
     (10, "metrics equal what the client sent; drops by reason", counters::run),
+    (11, "no secret in logs, metrics and database", secrets::run),
 ];
 
 /// How a walk-through went.
@@ -105,6 +108,7 @@ pub struct Walk<'a> {
 struct Facts {
     admin: Option<Api>,
     group: Option<String>,
+    secrets: Secrets,
     /// Whether the tunnels are up.
     connected: bool,
 }
@@ -126,6 +130,11 @@ impl Walk<'_> {
     /// A caller without a session, on the clients' side.
     fn visitor(&self, from: &Namespace) -> Result<Api> {
         Api::new(&Control::url(), from)
+    }
+
+    /// Looks for every secret of the lab where none may be.
+    pub(crate) fn secrets_are_nowhere(&self) -> Result<String> {
+        self.facts.secrets.are_nowhere(self.lab)
     }
 
     /// The namespace of the client that is granted something.

@@ -8,8 +8,9 @@ use serde_json::json;
 use super::{Walk, ms};
 
 pub(super) fn run(walk: &mut Walk<'_>) -> Result<String> {
+    let token = walk.lab.control.bootstrap_token(&walk.lab.network.control)?;
+    walk.facts.secrets.note("the bootstrap token", &token);
     let lab = &walk.lab;
-    let token = lab.control.bootstrap_token(&lab.network.control)?;
     let visitor = walk.visitor(&lab.network.control)?;
     let body = json!({"token": token, "username": lab.admin.0, "password": lab.admin.1});
     let start = Instant::now();

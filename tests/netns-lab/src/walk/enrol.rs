@@ -39,6 +39,7 @@ fn enrol(walk: &mut Walk<'_>, index: usize) -> Result<Profile> {
     let sign_in = json!({"username": client.user, "password": walk.lab.admin.1});
     let session = api.create("/api/v1/sessions", &sign_in)?;
     api.set_token(text(&session, "token")?);
+    walk.facts.secrets.note("a client's session", text(&session, "token")?);
 
     let public_key = client.make_keys()?;
     let device = api.create(

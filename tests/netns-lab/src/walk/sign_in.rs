@@ -25,6 +25,7 @@ pub(super) fn run(walk: &mut Walk<'_>) -> Result<String> {
     }
     let session = admin.create("/api/v1/sessions", &json!({"username": name, "password": password}))?;
     admin.set_token(text(&session, "token")?);
+    walk.facts.secrets.note("the admin's session", text(&session, "token")?);
 
     let group = admin.create("/api/v1/groups", &json!({"name": "engineering"}))?;
     let group = text(&group, "id")?.to_owned();
