@@ -51,7 +51,7 @@ enum Command {
     Faults(faults::Plan),
     /// Ends a running lab and removes what a crashed one left.
     Down,
-    /// Checks what no compiler knows: who uses whom, lints, sizes of files, what may be said where.
+    /// Checks what no compiler knows: who uses whom, lints, sizes of files, what may be said where, what holds what.
     Tidy,
     /// Runs the tests; without a part, all of them. The last line is "N passed, N failed".
     Test {

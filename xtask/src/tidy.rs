@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use crate::{checkout::Checkout, program::Program, progress::say};
 
 mod edges;
+mod invariants;
 mod size;
 mod source;
 
@@ -57,6 +58,7 @@ fn findings(checkout: &Checkout) -> Result<Vec<Finding>> {
     findings.extend(edges::check_lints(&files));
     findings.extend(size::check(&files));
     findings.extend(source::check(&files));
+    findings.extend(invariants::check(&files));
     Ok(findings)
 }
 
