@@ -28,7 +28,7 @@ pub fn install(checkout: &Checkout) -> Result<()> {
     if which("npm").is_none() {
         step("setup: installing npm, which brings a newer Node", || {
             Program::new("sh")
-                .args(["-c", "apt-get update && apt-get install --yes --no-install-recommends nodejs npm"])
+                .args(["-c", "apt-get update && apt-get -o DPkg::Lock::Timeout=600 install --yes --no-install-recommends nodejs npm"])
                 .env("DEBIAN_FRONTEND", "noninteractive")
                 .root()?
                 .run_logged(&checkout.logs().join("npm-apt.log"))

@@ -38,10 +38,12 @@ const PACKAGES: &[(&str, Option<&str>)] = &[
 ];
 
 /// Keeps the packages from starting services and from making a system-wide Postgres cluster, while they install
-/// only: the lab runs its own servers in its own namespaces. Files that an administrator put there stay; in place of
+/// only: the lab runs its own servers in its own namespaces. Two checkouts that are set up at once take turns. Files that an administrator put there stay; in place of
 /// one that was made for the time being comes the package's own.
 const QUIET_INSTALL: &str = r#"
 set -eu
+exec 9> /run/lock/nexavpn-setup
+flock 9
 policy=/usr/sbin/policy-rc.d
 cluster=/etc/postgresql-common/createcluster.conf
 made_policy="" made_cluster=""
@@ -65,9 +67,10 @@ if [ ! -e "$cluster" ]; then
 fi
 export UCF_FORCE_CONFFOLD=1
 export DEBIAN_FRONTEND=noninteractive
-apt-get update
+wait='DPkg::Lock::Timeout=600'
+apt-get -o "$wait" update
 nginx_was=$(command -v nginx || true)
-apt-get install --yes --no-install-recommends "$@"
+apt-get -o "$wait" install --yes --no-install-recommends "$@"
 if [ -z "$nginx_was" ] && [ -d /run/systemd/system ]; then
     systemctl disable --quiet nginx.service || true
 fi
