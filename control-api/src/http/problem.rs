@@ -4,6 +4,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 
+use super::request_log;
 use crate::app::Error;
 
 /// Why a request was not served (RFC 9457).
@@ -25,6 +26,10 @@ pub(super) struct Problem {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     field: Option<String>,
+    /// The request's id, which the log has too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    request_id: Option<String>,
 }
 
 /// Problems of every endpoint that a session is needed for.
@@ -114,6 +119,7 @@ impl Problem {
             detail: detail.to_string(),
             code,
             field: None,
+            request_id: request_log::current_id(),
         }
     }
 

@@ -2,7 +2,7 @@ use axum::body::Body;
 use axum::http::Request;
 use serde_json::json;
 
-use crate::support::Api;
+use crate::support::{Api, Log};
 
 #[tokio::test]
 async fn what_there_is_not_is_a_problem_too() {
@@ -60,4 +60,35 @@ async fn the_stream_wants_a_websocket() {
     gateway.token = api.owner().await.make_gateway().await["token"].as_str().map(str::to_owned);
     gateway.get("/api/v1/gateway/stream").await.problem(400, "websocket_required");
     assert_eq!(json!(gateway.get("/api/v1/me").await.problem(401, "unauthenticated")["status"]), 401);
+}
+
+#[tokio::test]
+async fn an_answer_and_every_line_that_is_logged_about_it_have_the_requests_id() {
+    let api = Api::start().await;
+    let admin = api.owner().await;
+    let log = Log::start();
+    let named = |id: &str, name: &str| {
+        let request = Request::post("/api/v1/groups").header("content-type", "application/json");
+        request.header("x-request-id", id).body(Body::from(json!({ "name": name }).to_string())).unwrap()
+    };
+
+    let reply = admin.send(named("from-the-proxy.1", "g")).await;
+    assert_eq!(reply.headers["x-request-id"], "from-the-proxy.1");
+    let lines = log.lines();
+    assert!(
+        lines.iter().any(|line| line["message"] == "change committed" && line["action"] == "group.create")
+    );
+    assert!(lines.iter().any(|line| line["message"] == "request" && line["status"] == 201), "{lines:?}");
+    for line in &lines {
+        assert_eq!(line["span"]["request_id"], "from-the-proxy.1", "{line}");
+    }
+
+    let too_long = "x".repeat(65);
+    for bad in ["short", "with a blank", "quote\"quote", &too_long] {
+        let reply = admin.send(named(bad, "g")).await;
+        let problem = reply.problem(409, "name_taken");
+        let own: uuid::Uuid = problem["request_id"].as_str().unwrap().parse().expect("a new one");
+        assert_eq!(reply.headers["x-request-id"], own.to_string().as_str());
+        assert_eq!(log.lines().last().unwrap()["span"]["request_id"], own.to_string());
+    }
 }

@@ -2,10 +2,11 @@ use nexa_control::app::App;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Row as _};
 
-use crate::support::{Api, key};
+use crate::support::{Api, Log, key};
 
 #[tokio::test]
-async fn no_password_and_no_token_is_in_the_database() {
+async fn no_password_and_no_token_is_in_the_database_or_in_the_log() {
+    let log = Log::start();
     let api = Api::start().await;
     let bootstrap = App::make_bootstrap_token(&api.database).await.unwrap();
     let password = "canary-of-a-password";
@@ -42,10 +43,14 @@ async fn no_password_and_no_token_is_in_the_database() {
         dump.contains("$argon2id$v=19$m=19456,t=2,p=1$") && dump.contains("gateway.renew_token"),
         "{tables:?}"
     );
+    let lines: String = log.lines().iter().map(ToString::to_string).collect();
+    assert!(lines.contains("gateway connected") && lines.contains("gateway.renew_token"), "{lines}");
     let tokens =
         [&bootstrap, &session, gateway["token"].as_str().unwrap(), renewed["token"].as_str().unwrap()];
     for secret in tokens.into_iter().chain([password, changed]) {
         let bytes: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
-        assert!(!dump.contains(secret) && !dump.contains(&bytes), "{secret}");
+        for text in [&dump, &lines] {
+            assert!(!text.contains(secret) && !text.contains(&bytes), "{secret}");
+        }
     }
 }

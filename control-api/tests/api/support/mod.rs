@@ -3,11 +3,13 @@
 mod api;
 mod client;
 mod cluster;
+mod log;
 mod proxy;
 mod stream;
 
 pub use api::{Api, PASSWORD, key, unique};
 pub use client::Client;
+pub use log::Log;
 pub use proxy::Proxy;
 pub use stream::Stream;
 
