@@ -75,8 +75,9 @@ fn report(bench: &Bench, arguments: &Arguments, folder: &Folder, programs: &Prog
     say("floors: what this machine does where nothing of ours is in the way");
     let floors = floors(folder)?;
     let setting = Setting { folder, programs, rounds: arguments.rounds };
-    let logs = || format!("the lab's logs are in {}", folder.root().join("logs").display());
-    let results = (bench.run)(&setting, &mut say).with_context(logs)?;
+    let logs = folder.root().join("logs");
+    let results = (bench.run)(&setting, &mut say)
+        .with_context(|| format!("{} has no figures (its logs are in {})", bench.name, logs.display()))?;
     let report = Report::new(bench.name, arguments.rounds, machine, floors, results, bench.goals)?;
     report.write(&json)?;
     give_back(&json, &arguments.out)?;
