@@ -60,6 +60,16 @@ impl Checkout {
         self.target.join("faults")
     }
 
+    /// The figures of benches, and the folder of their lab.
+    pub fn bench(&self) -> PathBuf {
+        self.target.join("bench")
+    }
+
+    /// Where the programs are that `cargo build --release` makes.
+    pub fn release(&self) -> PathBuf {
+        self.target.join("release")
+    }
+
     /// Where the programs are that `cargo build` makes.
     pub fn binaries(&self) -> PathBuf {
         self.target.join("debug")

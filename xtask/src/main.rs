@@ -1,4 +1,4 @@
-//! Set-up, build, the lab and the tests of NexaVPN: `cargo xtask --help`.
+//! Set-up, build, the lab, the tests and the benches of NexaVPN: `cargo xtask --help`.
 //!
 //! Runs as root or as a user with sudo, which it calls for single steps; files below `target/` stay the property of
 //! the checkout's owner.
@@ -13,6 +13,7 @@ use crate::{
     test::{Part, Tier},
 };
 
+mod bench;
 mod checkout;
 mod ebpf;
 mod faults;
@@ -24,7 +25,7 @@ mod tidy;
 mod up;
 mod web;
 
-/// Set-up, build, the lab and the tests of NexaVPN.
+/// Set-up, build, the lab, the tests and the benches of NexaVPN.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
 struct Arguments {
@@ -49,8 +50,16 @@ enum Command {
     },
     /// Plays rounds of faults on a lab of its own: killed processes, full disks, bad lines.
     Faults(faults::Plan),
-    /// Ends a running lab and removes what a crashed one left.
+    /// Ends a running lab or bench, and removes what a crashed one left.
     Down,
+    /// Runs a bench on optimised programs; without a name, lists the benches.
+    Bench {
+        /// Which.
+        name: Option<String>,
+        /// How often each case runs: 7 times unless told, never less than 5.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(5..))]
+        rounds: Option<u32>,
+    },
     /// Checks what no compiler knows: who uses whom, lints, sizes of files, what may be said where, what holds what.
     Tidy,
     /// Runs the tests; without a part, all of them. The last line is "N passed, N failed".
@@ -74,6 +83,8 @@ fn main() -> ExitCode {
         Command::Up { .. } => up::run(&checkout, up::Mode::Foreground),
         Command::Faults(plan) => faults::run(&checkout, &plan),
         Command::Down => up::down(&checkout),
+        Command::Bench { name: Some(name), rounds } => bench::run(&checkout, &name, rounds),
+        Command::Bench { name: None, .. } => bench::list(&checkout),
         Command::Tidy => tidy::run(&checkout),
         Command::Test { full, parts } => {
             test::run(&checkout, if full { Tier::Full } else { Tier::Ci }, &parts)

@@ -37,7 +37,7 @@ pub fn run(checkout: &Checkout, mode: Mode) -> Result<ExitCode> {
     programs.arg("--web-dir").arg(web::folder(checkout)).root()?.replace()
 }
 
-/// Ends a running lab and removes what a crashed one left.
+/// Ends a running lab, and that of a bench, and removes what a crashed one left.
 ///
 /// # Errors
 /// When the lab cannot be built or started.
@@ -47,7 +47,9 @@ pub fn down(checkout: &Checkout) -> Result<ExitCode> {
             checkout.cargo().args(["build", "--bins", "--package", "nexa-lab"]).run()
         })?;
     }
-    lab(checkout, "down").arg("--dir").arg(checkout.faults()).root()?.replace()
+    let others = [checkout.faults(), checkout.bench().join("lab")];
+    let others = others.iter().flat_map(|folder| ["--dir".as_ref(), folder.as_os_str()]);
+    lab(checkout, "down").args(others).root()?.replace()
 }
 
 /// The lab's program for this checkout: `up`, which walks through the main job once.

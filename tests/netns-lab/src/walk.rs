@@ -16,6 +16,7 @@ mod counters;
 mod download;
 mod enrol;
 mod gateway_killed;
+pub mod measure;
 mod open;
 mod refused;
 mod secrets;

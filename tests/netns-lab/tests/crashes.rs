@@ -127,6 +127,23 @@ fn down_ends_a_lab_that_runs() {
 }
 
 #[test]
+fn down_cleans_several_folders_and_says_so_once() {
+    let mut killed = HalfLab::start();
+    let mut running = HalfLab::start();
+    let states = [&killed, &running].map(|lab| lab.state().expect("a state"));
+    killed.signal(Signal::SIGKILL);
+    killed.up.wait().expect("ended");
+    let output =
+        lab("down", &killed.folder).arg("--dir").arg(running.folder.root()).output().expect("started");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && text.ends_with("\nthe lab is down\n"), "{text}");
+    assert!(!text.contains("no lab was running"), "{text}");
+    wait("the lab to end", || running.up.try_wait().expect("asked").is_some());
+    assert_clean(&states[0], &killed.folder);
+    assert_clean(&states[1], &running.folder);
+}
+
+#[test]
 fn a_damaged_state_is_refused_with_a_remedy() {
     let root = tempfile::tempdir().expect("a folder");
     let folder = Folder::open(root.path()).expect("a folder");

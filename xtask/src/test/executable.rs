@@ -34,7 +34,7 @@ impl Executable {
             "nexa-control" => Part::Api,
             "nexa-lab" => Part::Lab,
             _ if integration && self.name.starts_with("kernel") => Part::Ebpf,
-            "nexa-gateway" | "nexa-tunnel" if integration => Part::Lab,
+            "nexa-bench" | "nexa-gateway" | "nexa-tunnel" if integration => Part::Lab,
             _ => Part::Unit,
         }
     }
@@ -138,6 +138,8 @@ mod tests {
         assert_eq!(part("nexa-differential", "test", "host"), Part::Unit);
         assert_eq!(part("nexa-tunnel", "lib", "nexa_tunnel"), Part::Unit);
         assert_eq!(part("nexa-tunnel", "test", "namespaces"), Part::Lab);
+        assert_eq!(part("nexa-bench", "lib", "nexa_bench"), Part::Unit);
+        assert_eq!(part("nexa-bench", "test", "veth"), Part::Lab);
         assert_eq!(part("nexa-control", "test", "devices"), Part::Api);
         assert_eq!(part("nexa-lab", "lib", "nexa_lab"), Part::Lab);
     }

@@ -52,7 +52,7 @@ const FORBIDDEN: &[(&[&str], &[&str], &str)] = &[
 ];
 
 /// Crates that tests make of others, with any of them.
-const FREE: [&str; 2] = ["nexa-differential", "nexa-lab"];
+const FREE: [&str; 3] = ["nexa-bench", "nexa-differential", "nexa-lab"];
 
 /// Asks cargo for the packages of the workspace.
 ///

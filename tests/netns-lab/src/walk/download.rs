@@ -29,6 +29,17 @@ const SILENCE: Duration = Duration::from_secs(2);
 /// The download must have got this far before its rule goes, bytes: well beyond what buffers hold.
 const RUNNING: u64 = 16 << 20;
 
+/// A download that fell silent when its rule was removed through the API.
+#[derive(Clone, Copy, Debug)]
+pub struct Stalled {
+    /// When the API's answer had arrived.
+    pub answered: Instant,
+    /// When the last byte came: before the answer, where the gateway was faster.
+    pub last_byte: Instant,
+    /// How fast it was until then.
+    pub mbit_per_second: f64,
+}
+
 pub(super) fn run(walk: &mut Walk<'_>) -> Result<String> {
     walk.connected()?;
     let port = port::SECOND_HTTP;
@@ -36,13 +47,20 @@ pub(super) fn run(walk: &mut Walk<'_>) -> Result<String> {
         walk.make_resource("downloads", &json!([{"protocol": "tcp", "ports": port.to_string()}]))?;
     let mut seen = Vec::new();
     for (family, address) in ["v4", "v6"].into_iter().zip(SERVER.sockets(port)) {
-        seen.push(format!("{family} {}", stall(walk, &resource, address)?));
+        let stalled = rule_removed(walk, &resource, address)?;
+        let stall = stalled.last_byte.saturating_duration_since(stalled.answered);
+        ensure!(stall <= STALL, "the stream went on for {} after the API's answer", ms(stall));
+        let (rate, stall) = (stalled.mbit_per_second, ms(stall));
+        seen.push(format!("{family} at {rate:.0} Mbit/s stalled {stall} after the API's answer"));
     }
     Ok(seen.join(", "))
 }
 
-/// Grants, downloads, removes the grant, and says when the stream stopped.
-fn stall(walk: &Walk<'_>, resource: &str, address: SocketAddr) -> Result<String> {
+/// Grants a resource, downloads from an address of it, removes the grant, and returns when the stream stopped.
+///
+/// # Errors
+/// When the download does not run, its connection ends instead of falling silent, or can be made anew.
+pub fn rule_removed(walk: &Walk<'_>, resource: &str, address: SocketAddr) -> Result<Stalled> {
     let rule = walk.admin()?.create("/api/v1/rules", &walk.grant(resource)?)?;
     let rule = rule["id"].as_u64().context("the rule has no number")?;
     let client = walk.first();
@@ -55,16 +73,14 @@ fn stall(walk: &Walk<'_>, resource: &str, address: SocketAddr) -> Result<String>
         Ok((received.load(Ordering::Relaxed) > RUNNING).then_some(()))
     })?;
     #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-    let rate = received.load(Ordering::Relaxed) as f64 * 8.0 / start.elapsed().as_secs_f64() / 1e6;
+    let mbit_per_second = received.load(Ordering::Relaxed) as f64 * 8.0 / start.elapsed().as_secs_f64() / 1e6;
     let answer = walk.admin()?.delete(&format!("/api/v1/rules/{rule}"))?;
-    let last = download.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-    let stall = last.saturating_duration_since(answer.at);
-    ensure!(stall <= STALL, "the stream went on for {} after the API's answer", ms(stall));
+    let last_byte = download.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     ensure!(
         client.run(|| probe::connect(address, super::REFUSED, probe::Hops::Usual).is_err())?,
         "{address} can still be connected to"
     );
-    Ok(format!("at {rate:.0} Mbit/s stalled {} after the API's answer", ms(stall)))
+    Ok(Stalled { answered: answer.at, last_byte, mbit_per_second })
 }
 
 /// Downloads until nothing comes for [`SILENCE`], and returns when the last byte came.

@@ -1,6 +1,9 @@
 //! Step 9: the gateway's process may die.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -35,13 +38,7 @@ pub(super) fn run(walk: &mut Walk<'_>) -> Result<String> {
         let reached = |address| probe::connect(address, REFUSED, Hops::Usual).is_ok();
         walk.first().run(|| SERVER.sockets(port::HTTP).map(reached))?;
     }
-    walk.lab.gateway.start(&walk.lab.network.gateway, &walk.lab.ledger)?;
-    let started = Instant::now();
-    let recovered = walk
-        .first()
-        .run(|| probe::first_connect(SERVER.sockets(port::HTTP)[0], Instant::now() + RECOVERY))?;
-    let recovered = recovered.context("the client did not recover")?.saturating_duration_since(started);
-    walk.lab.gateway.check()?;
+    let recovered = recovered(walk, SERVER.sockets(port::HTTP)[0])?;
     for address in SERVER.sockets(port::HTTP) {
         let body = walk.first().run(|| probe::get(address, "/", LIMIT))?.context("after the restart")?;
         ensure!(body == walk.lab.servers.body(), "another body than the server's: {body:?}");
@@ -65,4 +62,17 @@ pub(super) fn run(walk: &mut Walk<'_>) -> Result<String> {
         packets.len(),
         ms(recovered)
     ))
+}
+
+/// Starts the gateway again, and returns how long after its start the client got through to an address.
+///
+/// # Errors
+/// When the client does not get through, or the gateway ended.
+pub fn recovered(walk: &mut Walk<'_>, address: SocketAddr) -> Result<Duration> {
+    walk.lab.gateway.start(&walk.lab.network.gateway, &walk.lab.ledger)?;
+    let started = Instant::now();
+    let through = walk.first().run(|| probe::first_connect(address, Instant::now() + RECOVERY))?;
+    let through = through.context("the client did not recover")?;
+    walk.lab.gateway.check()?;
+    Ok(through.saturating_duration_since(started))
 }
