@@ -1,28 +1,18 @@
 //! `nexa-gateway`: see the library for what it does.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "`check` and start-up errors are for a person's terminal"
-)]
+#![expect(clippy::print_stdout, reason = "`check` is for a person's terminal")]
 
 use std::process::ExitCode;
 
-use nexa_gateway::config::{self, Command};
+use nexa_config::Inputs;
+use nexa_gateway::config::{Command, CommandLine, PROGRAM};
 use nexa_gateway::{logging, preflight, supervise};
 
 fn main() -> ExitCode {
-    let command = match config::from_process() {
-        Ok(command) => command,
-        Err(config::Stop::Help(text)) => {
-            print!("{text}");
-            return ExitCode::SUCCESS;
-        }
-        Err(config::Stop::Invalid(text)) => {
-            eprintln!("nexa-gateway: {text}");
-            return ExitCode::from(config::EXIT_USAGE);
-        }
+    let line: CommandLine = match nexa_config::read(&PROGRAM, &Inputs::of_process(&PROGRAM)) {
+        Ok(line) => line,
+        Err(stop) => return stop.tell(&PROGRAM),
     };
-    match command {
+    match line.command {
         Command::Check(host) => {
             let findings = preflight::run(&host);
             print!("{}", preflight::render(&findings));

@@ -109,6 +109,8 @@ impl Control {
 
     fn command(&self, namespace: &Namespace) -> Result<Command> {
         let mut command = namespace.command(&self.program)?;
+        // The lab must not pick up what is set on this machine.
+        command.env("NEXA_CONTROL_CONFIG", "/dev/null");
         command.env("NEXA_CONTROL_DATABASE_URL", &self.database_url).env("NO_COLOR", "1");
         Ok(command)
     }

@@ -90,7 +90,9 @@ impl Gateway {
     /// When it cannot be started.
     pub fn start(&mut self, namespace: &Namespace, ledger: &Ledger) -> Result<()> {
         let mut command = namespace.command(&self.program)?;
+        // The lab must not pick up what is set on this machine.
         command
+            .env("NEXA_GATEWAY_CONFIG", "/dev/null")
             .args(["run", "--control-url", &Control::url(), "--interface", "wg0", "--uplink", "wan0"])
             .arg("--token-file")
             .arg(self.token())
