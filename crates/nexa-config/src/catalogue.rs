@@ -102,15 +102,15 @@ impl Catalogue {
         self.settings.iter().find(|setting| setting.key == key)
     }
 
-    /// The settings of the command at a path, in the order of its help; those of the whole program last.
-    pub fn settings_of(&self, path: &[String]) -> Vec<&Setting> {
+    /// The settings of the command at a path, in the order of its help; those of the whole program last. One that
+    /// several commands have may be required by some of them only.
+    pub fn settings_of(&self, path: &[String]) -> Vec<Setting> {
         let mut commands = vec![&self.command];
         for name in path {
             commands.extend(commands.last().and_then(|command| command.find_subcommand(name)));
         }
         let args = commands.into_iter().rev().flat_map(Command::get_arguments);
-        args.filter_map(|arg| self.settings.iter().find(|setting| setting.arg.get_id() == arg.get_id()))
-            .collect()
+        args.filter_map(|arg| Setting::of(arg, &self.program)).collect()
     }
 
     /// The command line with nothing required.

@@ -64,7 +64,7 @@ pub fn report(catalogue: &Catalogue, layers: Result<Layers, Vec<Problem>>, input
     if problems.is_empty() { Stop::Answer(text) } else { Stop::Faults(text) }
 }
 
-fn table(settings: &[&Setting], resolved: &Resolved<'_>) -> String {
+fn table(settings: &[Setting], resolved: &Resolved<'_>) -> String {
     let rows = settings.iter().map(|setting| {
         let (value, origin) =
             shown(setting, resolved.chosen.iter().find(|chosen| chosen.setting.key == setting.key));

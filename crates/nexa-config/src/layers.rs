@@ -83,9 +83,9 @@ impl Layers {
     }
 
     /// Decides and checks every one of a command's settings, and says all that is wrong.
-    pub fn resolve<'a>(&self, settings: &[&'a Setting], command: &[String]) -> Resolved<'a> {
+    pub fn resolve<'a>(&self, settings: &'a [Setting], command: &[String]) -> Resolved<'a> {
         let mut resolved = Resolved::default();
-        for &setting in settings {
+        for setting in settings {
             let other = other_half(setting, settings);
             match self.choose(setting, other) {
                 Ok(Some(chosen)) => resolved.take(chosen),
@@ -97,7 +97,7 @@ impl Layers {
         for setting in settings {
             let Some((secret, Half::Text)) = setting.secret else { continue };
             let needed = command.first().is_some_and(|name| secret.needed_by.contains(&name.as_str()));
-            let decided = [Some(*setting), other_half(setting, settings)].into_iter().flatten();
+            let decided = [Some(setting), other_half(setting, settings)].into_iter().flatten();
             // One that contradicts itself is there, and has its own message.
             let absent = decided.clone().all(|half| !self.has(half));
             if needed && absent {
@@ -205,11 +205,10 @@ fn is_missing(setting: &Setting) -> bool {
     setting.arg.is_required_set() && setting.arg.get_default_values().is_empty()
 }
 
-fn other_half<'a>(setting: &Setting, settings: &[&'a Setting]) -> Option<&'a Setting> {
+fn other_half<'a>(setting: &Setting, settings: &'a [Setting]) -> Option<&'a Setting> {
     let (secret, half) = setting.secret?;
     settings
         .iter()
-        .copied()
         .find(|other| other.secret.is_some_and(|(same, other)| same.name == secret.name && other != half))
 }
 

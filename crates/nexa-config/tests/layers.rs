@@ -11,7 +11,7 @@ use nexa_config::{EXIT_USAGE, SecretSource, Stop};
 fn port(rig: &Rig, words: &str) -> u16 {
     match rig.read(words).unwrap().verb {
         Verb::Serve(serve) => serve.port,
-        Verb::Other => panic!("another command"),
+        Verb::Other { .. } => panic!("another command"),
     }
 }
 
@@ -125,6 +125,12 @@ fn the_file_may_hold_settings_of_other_commands() {
     let mut rig = Rig::complete();
     rig.file("port = \"nine\"\n");
     assert!(rig.read("other").is_ok());
+}
+
+#[test]
+fn a_setting_that_one_command_requires_another_may_do_without() {
+    assert!(matches!(Rig::default().read("other").unwrap().verb, Verb::Other { name: None }));
+    assert!(Rig::default().refusal("serve").contains("missing: --name"));
 }
 
 #[test]

@@ -32,7 +32,10 @@ pub struct Demo {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     Serve(Serve),
-    Other,
+    Other {
+        #[arg(long)]
+        name: Option<String>,
+    },
 }
 
 #[derive(Debug, Args)]
