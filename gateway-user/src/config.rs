@@ -42,8 +42,8 @@ pub struct CommandLine {
 pub enum Command {
     /// Serve the tunnel and enforce its policy until SIGTERM. Programs and guard then stay: nothing passes.
     Run(Box<Settings>),
-    /// Say what this host lacks, with remedies; exit 1 if anything is missing.
-    Check(Host),
+    /// Look at this host and what else runs on it, and say what to do; exit 1 if there is a problem.
+    Doctor(Doctor),
 }
 
 /// What `run` works with.
@@ -90,7 +90,27 @@ impl Token {
     }
 }
 
-/// What both `run` and `check` must know of the host.
+/// What `doctor` works with: what `run` does, as far as it is set.
+#[derive(Clone, Debug, Args)]
+pub struct Doctor {
+    /// The host's side.
+    #[command(flatten)]
+    pub host: Host,
+    /// Where the control plane is, for example http://10.0.0.2:8080
+    #[arg(long)]
+    pub control_url: Option<ControlUrl>,
+    /// This gateway's token.
+    #[command(flatten)]
+    pub token: Token,
+    /// Folder for the private key, the last snapshot and the peers' endpoints
+    #[arg(long)]
+    pub state_dir: Option<PathBuf>,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What both `run` and `doctor` must know of the host.
 #[derive(Clone, Debug, Args)]
 pub struct Host {
     /// The WireGuard interface
