@@ -8,6 +8,7 @@ mod bootstrap;
 mod caller;
 mod changes;
 mod device;
+pub mod doctor;
 mod error;
 mod gateway;
 mod gateway_stream;

@@ -20,7 +20,7 @@ pub const PROGRAM: Program = Program {
         // With peer authentication it holds no password.
         flag: SecretFlag::Taken,
         file_read: FileRead::AtStart,
-        needed_by: &["serve", "migrate", "bootstrap"],
+        needed_by: &["serve", "migrate", "bootstrap", "doctor"],
     }],
 };
 
@@ -48,6 +48,8 @@ pub enum Command {
     Migrate(DatabaseArgs),
     /// Prints a token, for the next hour, that the first owner is made with. Refused once there is an owner.
     Bootstrap(DatabaseArgs),
+    /// Says whether the database is one to work with, and what to do; exit 1 if there is a problem.
+    Doctor(DoctorArgs),
     /// Prints the OpenAPI document.
     Openapi,
 }
@@ -64,6 +66,17 @@ pub struct ServeArgs {
     /// Where the database is.
     #[command(flatten)]
     pub database: DatabaseArgs,
+}
+
+/// What to look at.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Where the database is.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    /// Print the report as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Where the database is.

@@ -1,12 +1,12 @@
 //! `nexa-control`: the control plane.
-#![expect(clippy::print_stdout, reason = "`bootstrap` and `openapi` print what they are asked for")]
+#![expect(clippy::print_stdout, reason = "`bootstrap`, `doctor` and `openapi` print what they are asked for")]
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use nexa_config::Inputs;
-use nexa_control::app::App;
+use nexa_control::app::{App, doctor};
 use nexa_control::config::{Cli, Command, LogFormat, PROGRAM};
 use nexa_control::{http, serve};
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,12 +18,11 @@ fn main() -> anyhow::Result<ExitCode> {
         Err(stop) => return Ok(stop.tell(&PROGRAM)),
     };
     start_log(cli.log_format, &cli.log_filter);
-    run(cli.command)?;
-    Ok(ExitCode::SUCCESS)
+    run(cli.command)
 }
 
 #[tokio::main]
-async fn run(command: Command) -> anyhow::Result<()> {
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve(args) => {
             let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
@@ -34,18 +33,28 @@ async fn run(command: Command) -> anyhow::Result<()> {
                     _ = interrupt.recv() => {}
                 }
             };
-            serve::serve(args.listen, &args.database.database()?, args.web_dir.as_deref(), stop).await
+            serve::serve(args.listen, &args.database.database()?, args.web_dir.as_deref(), stop).await?;
         }
-        Command::Migrate(args) => App::migrate(&args.database()?).await,
+        Command::Migrate(args) => App::migrate(&args.database()?).await?,
         Command::Bootstrap(args) => {
             println!("{}", App::make_bootstrap_token(&args.database()?).await?);
-            Ok(())
+        }
+        Command::Doctor(args) => {
+            let report = doctor::look(&args.database.database()?).await;
+            if args.json {
+                println!("{}", serde_json::to_string_pretty(&report)?);
+            } else {
+                print!("{report}");
+            }
+            if report.has_problem() {
+                return Ok(ExitCode::FAILURE);
+            }
         }
         Command::Openapi => {
             println!("{}", http::openapi().to_pretty_json()?);
-            Ok(())
         }
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Logs to standard error: standard output is for what was asked for.

@@ -10,6 +10,7 @@ pub(crate) mod audit;
 pub(crate) mod bootstrap;
 mod change;
 pub(crate) mod device;
+pub(crate) mod doctor;
 mod doorbell;
 mod error;
 pub(crate) mod gateway;
@@ -38,6 +39,9 @@ pub(crate) use error::{Result, StoreError};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
+/// By which the server's views know our connections.
+const APPLICATION_NAME: &str = "nexa-control";
+
 /// How long a request waits for a connection before the database counts as away.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(4);
 
@@ -54,7 +58,7 @@ impl Store {
     /// When `url` is no PostgreSQL URL.
     pub(crate) fn new(url: &str, max_connections: u32) -> Result<Self> {
         // No statement of ours takes long: one that does is stuck, and must not keep the network row locked.
-        let options = PgConnectOptions::from_str(url)?.application_name("nexa-control").options([
+        let options = PgConnectOptions::from_str(url)?.application_name(APPLICATION_NAME).options([
             ("statement_timeout", "15s"),
             ("lock_timeout", "10s"),
             ("idle_in_transaction_session_timeout", "15s"),
