@@ -3,8 +3,9 @@
 //! A change can be committed only together with its audit row, and one that gateways see only with a new revision:
 //! [`Change`] offers no other way.
 //!
-//! Queries are checked when the program is built, against `.sqlx`. After a change of one, write that anew with a
-//! migrated database at hand: `DATABASE_URL=… SQLX_OFFLINE_DIR=$PWD/control-api/.sqlx cargo check -p nexa-control`.
+//! Queries are checked when the program is built, against `.sqlx`, but for those of `doctor`, whose database may be of
+//! any version. After a change of one, write that anew with a migrated database at hand:
+//! `DATABASE_URL=… SQLX_OFFLINE_DIR=$PWD/control-api/.sqlx cargo check -p nexa-control`.
 
 pub(crate) mod audit;
 pub(crate) mod bootstrap;

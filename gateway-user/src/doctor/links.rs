@@ -36,14 +36,28 @@ pub async fn mtu(net: &Net, settings: &Doctor) -> Vec<Finding> {
 }
 
 async fn uplink(net: &Net, settings: &Doctor, wanted: u32) -> Finding {
-    let Some(name) = &settings.host.uplink else {
-        return Finding::skipped(CHECK, TITLE, "`uplink` is not set, so its size is not known");
+    // /proc/net is the first thread's; this one is ours.
+    let routes = std::fs::read_to_string("/proc/thread-self/net/route").unwrap_or_default();
+    let Some(name) = settings.host.uplink.clone().or_else(|| default_route(&routes)) else {
+        let why = "`uplink` is not set and there is no default route, so nobody knows which interface it is";
+        return Finding::skipped(CHECK, TITLE, why);
     };
-    match net.link_of(name).await {
-        Ok(Some(link)) => fits(name, link.mtu, wanted),
+    match net.link_of(&name).await {
+        Ok(Some(link)) => fits(&name, link.mtu, wanted),
         Ok(None) => Finding::skipped(CHECK, TITLE, format!("there is no interface {name}")),
         Err(error) => Finding::skipped(CHECK, TITLE, error.to_string()),
     }
+}
+
+/// The interface of the IPv4 default route that is preferred: interface, destination, gateway, flags, two counters,
+/// metric, mask (proc_pid_net(5)).
+fn default_route(routes: &str) -> Option<InterfaceName> {
+    let defaults = routes.lines().skip(1).filter_map(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let [name, "00000000", _, _, _, _, metric, "00000000", ..] = fields[..] else { return None };
+        Some((metric.parse::<u32>().ok()?, name.parse().ok()?))
+    });
+    defaults.min_by_key(|(metric, _)| *metric).map(|(_, name)| name)
 }
 
 fn fits(uplink: &InterfaceName, mtu: u32, wanted: u32) -> Finding {
@@ -66,4 +80,20 @@ fn fits(uplink: &InterfaceName, mtu: u32, wanted: u32) -> Finding {
             room.max(1280)
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_uplink_is_where_the_preferred_default_route_goes() {
+        let head = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n";
+        let routes = "eth0\t0000FEA9\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n\
+                      wlan0\t00000000\t0101A8C0\t0003\t0\t0\t600\t00000000\t0\t0\t0\n\
+                      eth0\t00000000\t0101A8C0\t0003\t0\t0\t100\t00000000\t0\t0\t0\n";
+        let found = default_route(&format!("{head}{routes}")).unwrap();
+        assert_eq!(found.as_str(), "eth0");
+        assert_eq!(default_route(head), None);
+    }
 }

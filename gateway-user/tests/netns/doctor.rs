@@ -219,6 +219,9 @@ fn an_uplink_that_cannot_carry_the_tunnel_s_packets_is_found_and_its_remedy_mend
         run("ip link set wan0 mtu 1492");
         let finding = one("--uplink wan0", "mtu");
         assert!(finding.is_problem() && finding.found.contains("that is 1412"), "{finding}");
+        run("ip address add 192.0.2.2/24 dev wan0");
+        run("ip route add default via 192.0.2.1");
+        assert_eq!(one("", "mtu"), finding, "without --uplink it is where the default route goes");
         apply(&finding);
         assert_eq!(one("--uplink wan0", "mtu").severity, Severity::Ok);
 
