@@ -86,10 +86,10 @@ fn remedy(ruleset: &Ruleset, base: &Chain, interface: &InterfaceName, iptables: 
     let is_docker = ruleset.has(family, table, "DOCKER-USER");
     let target = if is_docker { "DOCKER-USER" } else { name };
     let (lines, keep) = match iptables {
+        // Into the tunnel our own guard admits answers only.
         Some(program) if table == "filter" => (
             format!(
-                "{program} -I {target} -i {interface} -j ACCEPT\n\
-                 {program} -I {target} -o {interface} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
+                "{program} -I {target} -i {interface} -j ACCEPT\n{program} -I {target} -o {interface} -j ACCEPT"
             ),
             "apt install iptables-persistent && netfilter-persistent save",
         ),
@@ -141,8 +141,7 @@ fn legacy_finding(listing: &str, legacy: &str, interface: &InterfaceName) -> Opt
             TITLE,
             format!("what comes from {interface} is dropped in FORWARD of {legacy} (policy drop)"),
             format!(
-                "{legacy} -I FORWARD -i {interface} -j ACCEPT\n\
-                 {legacy} -I FORWARD -o {interface} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
+                "{legacy} -I FORWARD -i {interface} -j ACCEPT\n{legacy} -I FORWARD -o {interface} -j ACCEPT"
             ),
         )
     })

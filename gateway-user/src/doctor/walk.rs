@@ -3,6 +3,10 @@
 //! A match is true, false, or open: it depends on more of the packet than its interface and its connection's state. An
 //! open match lets the rule's verdict happen or not; so an open drop is worth a warning, and only what is dropped
 //! whatever else the packet holds is a problem.
+//!
+//! Rules of iptables with a match of its own (`-m conntrack`) come as `xt`, which nft does not translate. An accept
+//! that depends on nothing else is given the benefit of the doubt: for answers it is the one for established
+//! connections, which every firewall has.
 
 use serde_json::Value;
 
@@ -50,27 +54,33 @@ pub enum Holds {
 
 /// What a base chain does to packets.
 pub fn fate(ruleset: &Ruleset, base: &Base, packets: Packets<'_>) -> Fate {
-    let mut walk = Walk { ruleset, packets, open_drops: Vec::new(), depth: 0 };
-    match walk.chain(&base.chain) {
-        Ended::Accepted => {}
-        Ended::Dropped(place) => return Fate::Drops(place),
-        Ended::Returned if base.drops_by_policy => {
-            return Fate::Drops(format!("chain {} (policy drop)", base.chain));
-        }
-        Ended::Returned => {}
+    let mut walk = Walk { ruleset, packets, open_drops: Vec::new(), opaque_accept: false, depth: 0 };
+    let dropped = match walk.chain(&base.chain) {
+        Ended::Dropped(place) => Some(place),
+        Ended::Returned if base.drops_by_policy => Some(format!("chain {} (policy drop)", base.chain)),
+        Ended::Accepted | Ended::Returned => None,
+    };
+    match dropped {
+        Some(place) if !walk.opaque_accept => return Fate::Drops(place),
+        Some(place) if packets.direction == Direction::Out => walk.note(place),
+        _ => {}
     }
     if walk.open_drops.is_empty() { Fate::Passes } else { Fate::SomeDrop(walk.open_drops) }
 }
 
 /// Whether all matches of a rule hold, up to a statement.
 pub fn holds(expressions: &[Value], packets: Packets<'_>) -> Holds {
-    expressions.iter().map(|expression| packets.holds(expression)).min().unwrap_or(Holds::Yes)
+    let holds = expressions.iter().map(|expression| packets.holds(expression)).min().unwrap_or(Holds::Yes);
+    let is_opaque = expressions.iter().any(|expression| expression.get("xt").is_some());
+    if is_opaque { holds.min(Holds::Open) } else { holds }
 }
 
 struct Walk<'a> {
     ruleset: &'a Ruleset,
     packets: Packets<'a>,
     open_drops: Vec<String>,
+    /// Whether an accept depends on nothing but what nft does not translate.
+    opaque_accept: bool,
     depth: u8,
 }
 
@@ -99,6 +109,7 @@ impl Walk<'_> {
         for rule in ruleset.rules(chain) {
             let expressions = rule.as_array().map_or(&[][..], Vec::as_slice);
             let mut so_far = Holds::Yes;
+            let is_opaque = expressions.iter().any(|expression| expression.get("xt").is_some());
             for expression in expressions {
                 so_far = so_far.min(self.packets.holds(expression));
                 if so_far == Holds::No {
@@ -109,7 +120,12 @@ impl Walk<'_> {
                     None => (Some(expression), Holds::Yes),
                 };
                 let Some(verdict) = verdict else { continue };
-                match self.verdict(verdict, so_far.min(certain), chain) {
+                let certain = so_far.min(certain);
+                if is_opaque && certain == Holds::Yes && verdict.get("accept").is_some() {
+                    self.opaque_accept = true;
+                }
+                let certain = if is_opaque { certain.min(Holds::Open) } else { certain };
+                match self.verdict(verdict, certain, chain) {
                     Some(Ended::Returned) => return Ended::Returned,
                     Some(ended) => return ended,
                     None => {}
@@ -141,7 +157,12 @@ impl Walk<'_> {
         for (word, comes_back) in [("jump", true), ("goto", false)] {
             let Some(target) = verdict[word]["target"].as_str() else { continue };
             let target = Chain { name: target.to_owned(), ..chain.clone() };
-            return match self.chain(&target) {
+            let opaque_accept = self.opaque_accept;
+            let ended = self.chain(&target);
+            if !certainly {
+                self.opaque_accept = opaque_accept;
+            }
+            return match ended {
                 Ended::Dropped(place) if !certainly => {
                     self.note(place);
                     None
@@ -162,7 +183,7 @@ impl Walk<'_> {
 
 impl Packets<'_> {
     fn holds(self, expression: &Value) -> Holds {
-        if expression.get("limit").is_some() || expression.get("xt").is_some() {
+        if expression.get("limit").is_some() {
             return Holds::Open;
         }
         let Some(comparison) = expression.get("match") else { return Holds::Yes };
