@@ -8,6 +8,7 @@ mod bootstrap;
 mod caller;
 mod changes;
 mod device;
+pub mod doctor;
 mod error;
 mod gateway;
 mod gateway_stream;
@@ -26,6 +27,7 @@ mod token;
 mod user;
 mod wg_quick;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,12 +54,19 @@ use crate::store::Store;
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// How to reach the database.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Database {
     /// `postgres://user:password@host/name`.
     pub url: String,
     /// At most this many connections.
     pub max_connections: u32,
+}
+
+// A URL holds a password.
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database").field("max_connections", &self.max_connections).finish_non_exhaustive()
+    }
 }
 
 /// The application. Clones are the same one.

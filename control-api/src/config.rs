@@ -1,12 +1,28 @@
-//! The command line. Flags come before the environment.
+//! The command line and the other layers of settings. [`nexa_config`] reads them; here is what there is to set.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use nexa_config::{FileRead, Program, Secret, SecretDeclaration, SecretFlag, SecretSource};
 
 use crate::app::Database;
+
+/// The program, as far as its settings go.
+pub const PROGRAM: Program = Program {
+    name: "nexa-control",
+    prefix: "NEXA_CONTROL",
+    default_file: "/etc/nexavpn/control.toml",
+    main_command: "serve",
+    secrets: &[SecretDeclaration {
+        name: "database_url",
+        // With peer authentication it holds no password.
+        flag: SecretFlag::Taken,
+        file_read: FileRead::AtStart,
+        needed_by: &["serve", "migrate", "bootstrap", "doctor"],
+    }],
+};
 
 /// The control plane of NexaVPN.
 #[derive(Debug, Parser)]
@@ -16,8 +32,11 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
     /// How the log is written.
-    #[arg(long, env = "NEXA_CONTROL_LOG_FORMAT", value_enum, default_value_t, global = true)]
+    #[arg(long, value_enum, default_value_t, global = true)]
     pub log_format: LogFormat,
+    /// What is logged: error, warn, info, debug, trace, or one of these per module.
+    #[arg(long, default_value = "info,sqlx=warn", value_parser = log_filter, global = true)]
+    pub log_filter: String,
 }
 
 /// What to do.
@@ -29,6 +48,8 @@ pub enum Command {
     Migrate(DatabaseArgs),
     /// Prints a token, for the next hour, that the first owner is made with. Refused once there is an owner.
     Bootstrap(DatabaseArgs),
+    /// Says whether the database is one to work with, and what to do; exit 1 if there is a problem.
+    Doctor(DoctorArgs),
     /// Prints the OpenAPI document.
     Openapi,
 }
@@ -37,33 +58,38 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct ServeArgs {
     /// Address and port to listen on; port 0 takes a free one.
-    #[arg(long, env = "NEXA_CONTROL_LISTEN", default_value = "127.0.0.1:8080")]
+    #[arg(long, default_value = "127.0.0.1:8080", value_parser = listen_address)]
     pub listen: SocketAddr,
     /// Folder of the built web app, served at /; without it only the API is.
-    #[arg(long, env = "NEXA_CONTROL_WEB_DIR")]
+    #[arg(long)]
     pub web_dir: Option<PathBuf>,
     /// Where the database is.
     #[command(flatten)]
     pub database: DatabaseArgs,
 }
 
+/// What to look at.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Where the database is.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    /// Print the report as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Where the database is.
-#[derive(Args)]
+#[derive(Clone, Debug, Args)]
 pub struct DatabaseArgs {
     /// URL of the database: postgres://user:password@host/name.
-    #[arg(
-        long,
-        env = "NEXA_CONTROL_DATABASE_URL",
-        hide_env_values = true,
-        conflicts_with = "database_url_file"
-    )]
-    database_url: Option<String>,
+    #[arg(long)]
+    database_url: Option<Secret>,
     /// File that holds the URL of the database.
-    #[arg(long, env = "NEXA_CONTROL_DATABASE_URL_FILE")]
+    #[arg(long)]
     database_url_file: Option<PathBuf>,
     /// At most this many connections to the database.
-    #[arg(long, env = "NEXA_CONTROL_DATABASE_CONNECTIONS", default_value_t = 16,
-          value_parser = clap::value_parser!(u32).range(4..=1000))]
+    #[arg(long, default_value_t = 16, value_parser = connections)]
     database_connections: u32,
 }
 
@@ -78,32 +104,29 @@ pub enum LogFormat {
 }
 
 impl DatabaseArgs {
-    /// Reads the file, where there is one.
+    /// The URL, from wherever it is.
     ///
     /// # Errors
     /// When neither URL nor file is given, or the file cannot be read.
     pub fn database(&self) -> anyhow::Result<Database> {
-        let url = match (&self.database_url, &self.database_url_file) {
-            (Some(url), _) => url.clone(),
-            (None, Some(file)) => {
-                let text = std::fs::read_to_string(file);
-                text.with_context(|| format!("reading the database URL from {}", file.display()))?
-                    .trim()
-                    .to_owned()
-            }
-            (None, None) => anyhow::bail!(
-                "say where the database is: --database-url-file FILE, or NEXA_CONTROL_DATABASE_URL=postgres://…"
-            ),
-        };
-        Ok(Database { url, max_connections: self.database_connections })
+        let source = SecretSource::of(self.database_url.clone(), self.database_url_file.clone());
+        let url = source.context("neither `database_url` nor `database_url_file` is set")?.read()?;
+        Ok(Database { url: url.expose().trim().to_owned(), max_connections: self.database_connections })
     }
 }
 
-// A URL holds a password.
-impl std::fmt::Debug for DatabaseArgs {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DatabaseArgs")
-            .field("database_url_file", &self.database_url_file)
-            .finish_non_exhaustive()
+fn listen_address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse()
+        .map_err(|_| "an address and a port, such as 127.0.0.1:8080 or [::1]:8080; port 0 takes a free one")
+}
+
+fn connections(text: &str) -> Result<u32, &'static str> {
+    text.parse().ok().filter(|number| (4..=1000).contains(number)).ok_or("a whole number from 4 to 1000")
+}
+
+fn log_filter(text: &str) -> Result<String, &'static str> {
+    match tracing_subscriber::EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err("error, warn, info, debug, trace, or a list such as info,nexa_control=debug"),
     }
 }

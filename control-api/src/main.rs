@@ -1,21 +1,29 @@
 //! `nexa-control`: the control plane.
-#![expect(clippy::print_stdout, reason = "`bootstrap` and `openapi` print what they are asked for")]
+#![expect(clippy::print_stdout, reason = "`bootstrap`, `doctor` and `openapi` print what they are asked for")]
 
 use std::io::IsTerminal as _;
+use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::Parser as _;
-use nexa_control::app::App;
-use nexa_control::config::{Cli, Command, LogFormat};
+use nexa_config::Inputs;
+use nexa_control::app::{App, doctor};
+use nexa_control::config::{Cli, Command, LogFormat, PROGRAM};
 use nexa_control::{http, serve};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+fn main() -> anyhow::Result<ExitCode> {
+    let cli: Cli = match nexa_config::read(&PROGRAM, &Inputs::of_process(&PROGRAM)) {
+        Ok(cli) => cli,
+        Err(stop) => return Ok(stop.tell(&PROGRAM)),
+    };
+    start_log(cli.log_format, &cli.log_filter);
+    run(cli.command)
+}
+
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let cli = Cli::parse();
-    start_log(cli.log_format);
-    match cli.command {
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
         Command::Serve(args) => {
             let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
             let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
@@ -25,25 +33,34 @@ async fn main() -> anyhow::Result<()> {
                     _ = interrupt.recv() => {}
                 }
             };
-            serve::serve(args.listen, &args.database.database()?, args.web_dir.as_deref(), stop).await
+            serve::serve(args.listen, &args.database.database()?, args.web_dir.as_deref(), stop).await?;
         }
-        Command::Migrate(args) => App::migrate(&args.database()?).await,
+        Command::Migrate(args) => App::migrate(&args.database()?).await?,
         Command::Bootstrap(args) => {
             println!("{}", App::make_bootstrap_token(&args.database()?).await?);
-            Ok(())
+        }
+        Command::Doctor(args) => {
+            let report = doctor::look(&args.database.database()?).await;
+            if args.json {
+                println!("{}", serde_json::to_string_pretty(&report)?);
+            } else {
+                print!("{report}");
+            }
+            if report.has_problem() {
+                return Ok(ExitCode::FAILURE);
+            }
         }
         Command::Openapi => {
             println!("{}", http::openapi().to_pretty_json()?);
-            Ok(())
         }
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Logs to standard error: standard output is for what was asked for.
-fn start_log(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn"));
+fn start_log(format: LogFormat, filter: &str) {
     let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(EnvFilter::new(filter))
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match format {

@@ -1,26 +1,49 @@
-//! The command line and environment, read once, strictly: flags beat environment, and a value that is not
-//! allowed stops the program with the key, the value and what is allowed.
+//! The command line and the other layers of settings. [`nexa_config`] reads them; here is what there is to set.
 
-use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use nexa_config::{FileRead, Program, Secret, SecretDeclaration, SecretFlag, SecretSource};
 use tokio_tungstenite::tungstenite::http::Uri;
 
-/// Exit code for a bad command line or environment: `EX_USAGE` of sysexits.
-pub const EXIT_USAGE: u8 = 64;
+/// The program, as far as its settings go.
+pub const PROGRAM: Program = Program {
+    name: "nexa-gateway",
+    prefix: "NEXA_GATEWAY",
+    default_file: "/etc/nexavpn/gateway.toml",
+    main_command: "run",
+    secrets: &[SecretDeclaration {
+        name: "token",
+        flag: SecretFlag::Refused,
+        // A gateway enforces its last policy without one too, and takes a new one while it runs.
+        file_read: FileRead::WhenNeeded,
+        needed_by: &["run"],
+    }],
+};
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "nexa-gateway",
+    version,
+    about = "Serves a NexaVPN tunnel and enforces its policy in the kernel."
+)]
+pub struct CommandLine {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
 
 /// What the program was asked to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve the tunnel and enforce its policy until SIGTERM. Programs and guard then stay: nothing passes.
     Run(Box<Settings>),
-    /// Say what this host lacks, with remedies; exit 1 if anything is missing.
-    Check(Host),
+    /// Look at this host and what else runs on it, and say what to do; exit 1 if there is a problem.
+    Doctor(Doctor),
 }
 
 /// What `run` works with.
@@ -30,36 +53,74 @@ pub struct Settings {
     #[command(flatten)]
     pub host: Host,
     /// Where the control plane is, for example http://10.0.0.2:8080
-    #[arg(long, env = "NEXA_GATEWAY_CONTROL_URL")]
+    #[arg(long)]
     pub control_url: ControlUrl,
-    /// File that holds this gateway's token and nothing else
-    #[arg(long, env = "NEXA_GATEWAY_TOKEN_FILE")]
-    pub token_file: PathBuf,
+    /// This gateway's token.
+    #[command(flatten)]
+    pub token: Token,
     /// Folder for the private key, the last snapshot and the peers' endpoints
-    #[arg(long, env = "NEXA_GATEWAY_STATE_DIR")]
+    #[arg(long)]
     pub state_dir: PathBuf,
     /// Address and port that serve /metrics
-    #[arg(long, env = "NEXA_GATEWAY_METRICS_LISTEN", default_value = "127.0.0.1:9580", value_parser = listen_address)]
+    #[arg(long, default_value = "127.0.0.1:9580", value_parser = listen_address)]
     pub metrics_listen: SocketAddr,
     /// How log lines are written
-    #[arg(long, env = "NEXA_GATEWAY_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
     /// What is logged: error, warn, info, debug, trace, or one of these per module
-    #[arg(long, env = "NEXA_GATEWAY_LOG", default_value = "info", value_parser = log_filter)]
+    #[arg(long, default_value = "info", value_parser = log_filter)]
     pub log_filter: String,
 }
 
-/// What both `run` and `check` must know of the host.
+/// This gateway's token.
+#[derive(Clone, Debug, Args)]
+pub struct Token {
+    /// The token itself
+    #[arg(long)]
+    token: Option<Secret>,
+    /// File that holds this gateway's token and nothing else; read anew for each connection
+    #[arg(long)]
+    token_file: Option<PathBuf>,
+}
+
+impl Token {
+    /// Where it is, if that is known.
+    pub fn source(&self) -> Option<SecretSource> {
+        SecretSource::of(self.token.clone(), self.token_file.clone())
+    }
+}
+
+/// What `doctor` works with: what `run` does, as far as it is set.
+#[derive(Clone, Debug, Args)]
+pub struct Doctor {
+    /// The host's side.
+    #[command(flatten)]
+    pub host: Host,
+    /// Where the control plane is, for example http://10.0.0.2:8080
+    #[arg(long)]
+    pub control_url: Option<ControlUrl>,
+    /// This gateway's token.
+    #[command(flatten)]
+    pub token: Token,
+    /// Folder for the private key, the last snapshot and the peers' endpoints
+    #[arg(long)]
+    pub state_dir: Option<PathBuf>,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What both `run` and `doctor` must know of the host.
 #[derive(Clone, Debug, Args)]
 pub struct Host {
     /// The WireGuard interface
-    #[arg(long, env = "NEXA_GATEWAY_INTERFACE", default_value = "wg0")]
+    #[arg(long, default_value = "wg0")]
     pub interface: InterfaceName,
     /// The interface that clients' encrypted packets arrive on
-    #[arg(long, env = "NEXA_GATEWAY_UPLINK")]
+    #[arg(long)]
     pub uplink: Option<InterfaceName>,
     /// Folder of a BPF file system, where programs and maps outlive the daemon
-    #[arg(long, env = "NEXA_GATEWAY_PIN_DIR", default_value = "/sys/fs/bpf/nexavpn")]
+    #[arg(long, default_value = "/sys/fs/bpf/nexavpn")]
     pub pin_dir: PathBuf,
 }
 
@@ -161,124 +222,9 @@ fn log_filter(text: &str) -> Result<String, &'static str> {
     }
 }
 
-/// Why the program ends before it begins.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Stop {
-    /// Help or version was asked for.
-    Help(String),
-    /// Key, value and what is allowed; exit with [`EXIT_USAGE`].
-    Invalid(String),
-}
-
-#[derive(Debug, Parser)]
-#[command(
-    name = "nexa-gateway",
-    version,
-    about = "Serves a NexaVPN tunnel and enforces its policy in the kernel."
-)]
-struct CommandLine {
-    #[command(subcommand)]
-    command: Command,
-}
-
-/// Reads the process's own arguments and environment.
-///
-/// # Errors
-/// [`Stop`].
-pub fn from_process() -> Result<Command, Stop> {
-    parse(std::env::args_os())
-}
-
-/// Reads `arguments` (the first is the program's name) and, for what they leave out, the environment.
-///
-/// # Errors
-/// [`Stop`].
-pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, Stop> {
-    CommandLine::try_parse_from(arguments).map(|line| line.command).map_err(|error| match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Stop::Help(error.render().to_string()),
-        _ => Stop::Invalid(explain(&error)),
-    })
-}
-
-fn explain(error: &clap::Error) -> String {
-    let text = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => Some(text.clone()),
-        Some(ContextValue::Strings(texts)) => Some(texts.join(", ")),
-        _ => None,
-    };
-    let allowed = text(ContextKind::ValidValue)
-        .or_else(|| std::error::Error::source(error).map(ToString::to_string))
-        .map(|allowed| allowed.replace('\n', " "));
-    match (error.kind(), text(ContextKind::InvalidArg), text(ContextKind::InvalidValue), allowed) {
-        (ErrorKind::ValueValidation | ErrorKind::InvalidValue, Some(key), Some(value), allowed) => {
-            let key = key.split(' ').next().unwrap_or_default().to_owned();
-            let allowed = allowed.unwrap_or_else(|| "a value".to_owned());
-            format!("{key} (or {}): `{value}` is not allowed; allowed: {allowed}", environment_name(&key))
-        }
-        (ErrorKind::MissingRequiredArgument, Some(keys), _, _) => {
-            let keys = keys.split(", ").map(|key| {
-                let flag = key.split(' ').next().unwrap_or_default();
-                format!("{key} (or {})", environment_name(flag))
-            });
-            format!("missing: {}", keys.collect::<Vec<_>>().join(", "))
-        }
-        _ => error.render().to_string().trim_end().trim_start_matches("error: ").to_owned(),
-    }
-}
-
-fn environment_name(flag: &str) -> String {
-    format!("NEXA_GATEWAY_{}", flag.trim_start_matches('-').replace('-', "_").to_uppercase())
-        .replace("_LOG_FILTER", "_LOG")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn parse_words(words: &str) -> Result<Command, Stop> {
-        parse(std::iter::once("nexa-gateway").chain(words.split_whitespace()).map(OsString::from))
-    }
-
-    fn refusal(words: &str) -> String {
-        match parse_words(words) {
-            Err(Stop::Invalid(text)) => text,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    const NEEDED: &str = "run --control-url http://10.99.0.2:8080 --token-file t --state-dir s";
-
-    #[test]
-    fn the_contract_s_defaults_hold() {
-        let Ok(Command::Run(settings)) = parse_words(NEEDED) else { panic!() };
-        assert_eq!(settings.host.interface.as_str(), "wg0");
-        assert_eq!(settings.host.pin_dir, PathBuf::from("/sys/fs/bpf/nexavpn"));
-        assert_eq!(settings.metrics_listen.to_string(), "127.0.0.1:9580");
-        assert_eq!((settings.host.uplink, settings.log_format), (None, LogFormat::Text));
-        assert_eq!(settings.control_url.to_string(), "http://10.99.0.2:8080");
-    }
-
-    #[test]
-    fn a_bad_value_is_refused_with_key_value_and_what_is_allowed() {
-        for (arguments, key, environment, value, allowed) in [
-            ("--metrics-listen nowhere", "--metrics-listen", "METRICS_LISTEN", "nowhere", "127.0.0.1:9580"),
-            ("--log-format xml", "--log-format", "LOG_FORMAT", "xml", "text, json"),
-            ("--log-filter loud=very", "--log-filter", "LOG", "loud=very", "debug"),
-            ("--interface wg0;drop", "--interface", "INTERFACE", "wg0;drop", "letters"),
-        ] {
-            let text = refusal(&format!("{NEEDED} {arguments}"));
-            for part in [key, &format!("NEXA_GATEWAY_{environment}"), &format!("`{value}`"), allowed] {
-                assert!(text.contains(part), "{part} is not in: {text}");
-            }
-        }
-    }
-
-    #[test]
-    fn what_is_missing_is_named_with_its_environment_variable() {
-        let text = refusal("run --control-url http://c");
-        assert!(text.contains("--token-file") && text.contains("NEXA_GATEWAY_STATE_DIR"), "{text}");
-        assert!(refusal(&format!("{NEEDED} --no-such-flag")).contains("--no-such-flag"));
-    }
 
     #[test]
     fn interface_names_cannot_carry_syntax() {
@@ -301,13 +247,5 @@ mod tests {
         {
             assert!(bad.parse::<ControlUrl>().is_err(), "{bad:?}");
         }
-    }
-
-    #[test]
-    fn help_is_no_error() {
-        assert!(matches!(parse_words("--help"), Err(Stop::Help(_))));
-        assert!(
-            matches!(parse_words("run --help"), Err(Stop::Help(text)) if text.contains("NEXA_GATEWAY_STATE_DIR"))
-        );
     }
 }

@@ -8,8 +8,8 @@ mod nft;
 mod rules;
 mod watch;
 
-pub use nft::{NftError, check, is_present};
-pub use rules::{Spec, TunnelAddresses};
+pub use nft::{NftError, check, is_present, ruleset};
+pub use rules::{Spec, TABLE, TunnelAddresses};
 pub use watch::watch;
 
 use std::sync::Mutex;

@@ -5,7 +5,8 @@
 //! - [`tunnel`]: the WireGuard engine and where its peers were; [`net`]: netlink and kernel settings.
 //! - [`dataplane`]: the programs on the tunnel's interface and their maps.
 //! - [`guard`]: the nft table behind the programs, and who watches it.
-//! - [`preflight`], [`config`], [`key`], [`logging`], [`metrics`], [`status`]: what their names say.
+//! - [`preflight`]: what the gateway cannot do without; [`doctor`]: that, and what else gets in its way.
+//! - [`config`], [`key`], [`logging`], [`metrics`], [`status`]: what their names say.
 //!
 //! **Invariants.** No packet passes before the programs are attached, the guard is loaded and a policy (maybe an
 //! empty one) is in force; `tests/netns/guard.rs` holds the guard's part. A snapshot comes into force whole or not
@@ -13,6 +14,7 @@
 
 pub mod config;
 pub mod dataplane;
+pub mod doctor;
 pub mod files;
 pub mod gateway;
 pub mod guard;

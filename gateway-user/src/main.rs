@@ -1,32 +1,27 @@
 //! `nexa-gateway`: see the library for what it does.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "`check` and start-up errors are for a person's terminal"
-)]
+#![expect(clippy::print_stdout, reason = "`doctor` is for a person's terminal")]
 
 use std::process::ExitCode;
 
-use nexa_gateway::config::{self, Command};
-use nexa_gateway::{logging, preflight, supervise};
+use nexa_config::Inputs;
+use nexa_gateway::config::{Command, CommandLine, PROGRAM};
+use nexa_gateway::{doctor, logging, supervise};
 
 fn main() -> ExitCode {
-    let command = match config::from_process() {
-        Ok(command) => command,
-        Err(config::Stop::Help(text)) => {
-            print!("{text}");
-            return ExitCode::SUCCESS;
-        }
-        Err(config::Stop::Invalid(text)) => {
-            eprintln!("nexa-gateway: {text}");
-            return ExitCode::from(config::EXIT_USAGE);
-        }
+    let line: CommandLine = match nexa_config::read(&PROGRAM, &Inputs::of_process(&PROGRAM)) {
+        Ok(line) => line,
+        Err(stop) => return stop.tell(&PROGRAM),
     };
-    match command {
-        Command::Check(host) => {
-            let findings = preflight::run(&host);
-            print!("{}", preflight::render(&findings));
-            if findings.iter().all(preflight::Finding::is_ok) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    match line.command {
+        Command::Doctor(settings) => {
+            let report = doctor::run(&settings);
+            if settings.json {
+                let text = serde_json::to_string_pretty(&report).expect("a report of texts is JSON");
+                println!("{text}");
+            } else {
+                print!("{report}");
+            }
+            if report.has_problem() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
         }
         Command::Run(settings) => {
             logging::start(settings.log_format, &settings.log_filter);

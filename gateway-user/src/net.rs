@@ -3,8 +3,10 @@
 mod events;
 mod link;
 mod route;
+mod rule;
 mod sysctl;
 
 pub use events::RulesetEvents;
 pub use link::{Link, Net, NetError};
+pub use rule::MarkRule;
 pub use sysctl::{HostSettings, SysctlError, prepare_interface};

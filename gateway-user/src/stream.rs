@@ -8,10 +8,10 @@ mod connect;
 mod heard;
 mod session;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nexa_config::SecretSource;
 use nexa_types::PublicKey;
 use nexa_wire::gateway::PeerReport;
 use nexa_wire::snapshot::Sealed;
@@ -26,8 +26,8 @@ use backoff::Backoff;
 pub struct Options {
     /// The control plane.
     pub url: ControlUrl,
-    /// The token's file, read anew for each connection.
-    pub token_file: PathBuf,
+    /// The gateway's token; a file is read anew for each connection.
+    pub token: SecretSource,
     /// The gateway's WireGuard key.
     pub public_key: PublicKey,
     /// How the connection is timed.
@@ -100,7 +100,7 @@ pub async fn run(
     let mut backoff = Backoff::new();
     let mut trouble: Option<Trouble> = None;
     loop {
-        let token = connect::read_token(&options.token_file).await;
+        let token = connect::read_token(&options.token).await;
         let connected = match &token {
             Ok(token) => connect::connect(&options, token).await,
             Err(ended) => Err(ended.clone()),
@@ -130,7 +130,7 @@ pub async fn run(
         };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = connect::token_changed(&options.token_file, token.as_ref().ok()), if matches!(ended, Ended::Unwanted(_)) => {}
+            () = connect::token_changed(&options.token, token.as_ref().ok()), if matches!(ended, Ended::Unwanted(_)) => {}
             () = offers.closed() => return,
         }
     }

@@ -35,7 +35,7 @@ const RESTART_PAUSE: Duration = Duration::from_secs(1);
 pub fn run(settings: Settings) -> anyhow::Result<()> {
     if let Some(missing) = preflight::missing(&preflight::run(&settings.host)) {
         anyhow::bail!(
-            "this host lacks what a gateway needs (`nexa-gateway check` shows all of it):\n{missing}"
+            "this host lacks what a gateway needs (`nexa-gateway doctor` shows all of it):\n{missing}"
         );
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;

@@ -5,9 +5,9 @@
 mod fake_control;
 
 mod netns {
-    mod check;
     mod client;
     mod daemon;
+    mod doctor;
     mod guard;
     mod interface;
     mod lab;

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fake_control::{Connection, FakeControl, TOKEN};
+use nexa_config::SecretSource;
 use nexa_gateway::status::{Applied, Status};
 use nexa_gateway::stream::{self, Offer, Options, Refusal, Timing};
 use nexa_types::{DeviceId, PublicKey, Revision};
@@ -60,11 +61,11 @@ impl Rig {
         let folder = tempfile::tempdir().unwrap();
         let options = Options {
             url: format!("http://{}", control.address).parse().unwrap(),
-            token_file: folder.path().join("token"),
+            token: SecretSource::File(folder.path().join("token")),
             public_key: PublicKey::from_bytes([7; 32]).unwrap(),
             timing,
         };
-        std::fs::write(&options.token_file, token).unwrap();
+        std::fs::write(options.token.file().unwrap(), token).unwrap();
         let log = Log::default();
         let writer = log.clone();
         let subscriber = tracing_subscriber::fmt()

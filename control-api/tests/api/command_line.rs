@@ -8,7 +8,7 @@ use crate::support::{Api, Stream, key};
 
 fn command(args: &[&str], database: Option<&Database>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nexa-control"));
-    command.args(args).env_clear();
+    command.args(args).env_clear().env("NEXA_CONTROL_CONFIG", "/dev/null");
     if let Some(database) = database {
         command.env("NEXA_CONTROL_DATABASE_URL", &database.url);
     }

@@ -9,6 +9,7 @@ mod authorization;
 mod bootstrap;
 mod command_line;
 mod device;
+mod doctor;
 mod document;
 mod gateway;
 mod group;

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 use nexa_types::Revision;
+use nexa_wire::doctor::{Finding, Report};
 use nexa_wire::gateway::{FromGateway, ToGateway};
 use nexa_wire::snapshot::{SealError, Sealed, Snapshot};
 
@@ -62,4 +63,33 @@ fn gateway_frames_have_the_shape_of_version_1() {
         let frame: FromGateway = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&frame).unwrap(), text);
     }
+}
+
+fn report() -> Report {
+    let findings = vec![
+        Finding::ok("kernel-version", "kernel 6.1 or newer", "this is 6.18.0"),
+        Finding::warning("clock", "clock", "7 s behind", "start chrony"),
+        Finding::problem("forward-drop", "forwarding", "refused by x", "first\nsecond"),
+        Finding::skipped("mtu", "MTU", "uplink is not set"),
+    ];
+    Report { program: "nexa-gateway".into(), version: "0.1.0".into(), findings }
+}
+
+#[test]
+fn a_doctor_s_report_has_this_shape() {
+    let text = r#"{"program":"nexa-gateway","version":"0.1.0","findings":[{"check":"kernel-version","title":"kernel 6.1 or newer","severity":"ok","found":"this is 6.18.0"},{"check":"clock","title":"clock","severity":"warning","found":"7 s behind","remedy":"start chrony"},{"check":"forward-drop","title":"forwarding","severity":"problem","found":"refused by x","remedy":"first\nsecond"},{"check":"mtu","title":"MTU","severity":"skipped","found":"uplink is not set"}]}"#;
+    assert_eq!(serde_json::to_string(&report()).unwrap(), text);
+    assert_eq!(serde_json::from_str::<Report>(text).unwrap(), report());
+}
+
+#[test]
+fn a_doctor_s_report_reads_like_this() {
+    let text = "✓ kernel 6.1 or newer: this is 6.18.0\n! clock: 7 s behind\n  → start chrony\n\
+                ✗ forwarding: refused by x\n  → first\n    second\n– MTU: uplink is not set\n\
+                nexa-gateway 0.1.0: 1 problem, 1 warning, 1 not looked at\n";
+    assert_eq!(report().to_string(), text);
+    assert!(report().has_problem());
+    let good =
+        Report { findings: report().findings.into_iter().filter(|f| !f.is_problem()).collect(), ..report() };
+    assert!(!good.has_problem(), "a warning is no problem");
 }

@@ -46,6 +46,14 @@ pub fn check(spec: &Spec) -> Result<(), NftError> {
     run(&["--check", "-f", "-"], &rules::fill(spec)).map(drop)
 }
 
+/// Everybody's tables, as nft's JSON.
+///
+/// # Errors
+/// When nft cannot be asked.
+pub fn ruleset() -> Result<String, NftError> {
+    run(&["--json", "list", "ruleset"], "")
+}
+
 fn run(arguments: &[&str], input: &str) -> Result<String, NftError> {
     let mut child = Command::new("nft")
         .args(arguments)

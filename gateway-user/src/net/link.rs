@@ -67,7 +67,15 @@ impl Net {
     /// # Errors
     /// [`NetError::Refused`].
     pub async fn link(&self) -> Result<Option<Link>, NetError> {
-        let mut links = self.handle.link().get().match_name(self.interface.to_string()).execute();
+        self.link_of(&self.interface).await
+    }
+
+    /// An interface, if it exists.
+    ///
+    /// # Errors
+    /// [`NetError::Refused`].
+    pub async fn link_of(&self, interface: &InterfaceName) -> Result<Option<Link>, NetError> {
+        let mut links = self.handle.link().get().match_name(interface.to_string()).execute();
         match links.try_next().await {
             Ok(found) => Ok(found.map(|message| Link {
                 index: message.header.index,

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use nix::mount::MsFlags;
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
-use super::Finding;
+use nexa_wire::doctor::Finding;
 
 /// The first kernel whose verifier is known to take the programs: Debian 12's.
 const FIRST_SUPPORTED: (u32, u32) = (6, 1);
@@ -17,17 +17,19 @@ const FIRST_SUPPORTED: (u32, u32) = (6, 1);
 const FIRST_WITH_TCX: (u32, u32) = (6, 6);
 
 pub(super) fn kernel_version() -> Finding {
+    const CHECK: &str = "kernel-version";
     const NEED: &str = "kernel 6.1 or newer";
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let release = release.trim();
     match parse_release(release) {
         Some(version) if version >= FIRST_WITH_TCX => {
-            Finding::present(NEED, format!("this is {release}; the programs are TCX links"))
+            Finding::ok(CHECK, NEED, format!("this is {release}; the programs are TCX links"))
         }
         Some(version) if version >= FIRST_SUPPORTED => {
-            Finding::present(NEED, format!("this is {release}; the programs are clsact filters"))
+            Finding::ok(CHECK, NEED, format!("this is {release}; the programs are clsact filters"))
         }
-        _ => Finding::missing(
+        _ => Finding::problem(
+            CHECK,
             NEED,
             format!("this is `{release}`"),
             "install a newer kernel, for example Debian 12's, and restart",
@@ -36,10 +38,12 @@ pub(super) fn kernel_version() -> Finding {
 }
 
 pub(super) fn type_information() -> Finding {
+    const CHECK: &str = "kernel-btf";
     const NEED: &str = "kernel type information (BTF)";
     match fs::metadata("/sys/kernel/btf/vmlinux") {
-        Ok(_) => Finding::present(NEED, "/sys/kernel/btf/vmlinux"),
-        Err(error) => Finding::missing(
+        Ok(_) => Finding::ok(CHECK, NEED, "/sys/kernel/btf/vmlinux"),
+        Err(error) => Finding::problem(
+            CHECK,
             NEED,
             format!("/sys/kernel/btf/vmlinux: {error}"),
             "use a kernel built with CONFIG_DEBUG_INFO_BTF=y, as those of Debian are, and mount sysfs at /sys",
@@ -48,15 +52,16 @@ pub(super) fn type_information() -> Finding {
 }
 
 pub(super) fn pin_dir(pin_dir: &Path, may_mount: bool) -> Finding {
+    const CHECK: &str = "bpf-filesystem";
     const NEED: &str = "BPF file system";
     let shown = pin_dir.display();
     match is_on_bpffs(pin_dir) {
-        Ok(true) => Finding::present(NEED, format!("{shown} is on one")),
+        Ok(true) => Finding::ok(CHECK, NEED, format!("{shown} is on one")),
         Ok(false) if may_mount => {
-            Finding::present(NEED, format!("will be mounted at {}", mount_point(pin_dir).display()))
+            Finding::ok(CHECK, NEED, format!("will be mounted at {}", mount_point(pin_dir).display()))
         }
-        Ok(false) => Finding::missing(NEED, format!("{shown} is not on one"), mount_remedy(pin_dir)),
-        Err(error) => Finding::missing(NEED, format!("{shown}: {error}"), mount_remedy(pin_dir)),
+        Ok(false) => Finding::problem(CHECK, NEED, format!("{shown} is not on one"), mount_remedy(pin_dir)),
+        Err(error) => Finding::problem(CHECK, NEED, format!("{shown}: {error}"), mount_remedy(pin_dir)),
     }
 }
 
@@ -139,8 +144,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let pins = folder.path().join("bpf/nexavpn");
         let finding = pin_dir(&pins, false);
-        let text = super::super::render(&[finding]);
+        let text = finding.to_string();
         assert!(text.starts_with('✗') && text.contains("mount -t bpf bpf"), "{text}");
-        assert!(pin_dir(&pins, true).is_ok());
+        assert!(!pin_dir(&pins, true).is_problem());
     }
 }

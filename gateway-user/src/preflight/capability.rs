@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::Finding;
+use nexa_wire::doctor::Finding;
 
 /// `CAP_NET_ADMIN` of the kernel's `uapi/linux/capability.h`.
 pub const NET_ADMIN: u32 = 12;
@@ -44,10 +44,12 @@ pub(super) fn findings(effective: &Effective) -> Vec<Finding> {
         ("CAP_PERFMON", "programs without Spectre hardening on every map access", [PERFMON, SYS_ADMIN]),
     ];
     let finding = |(name, purpose, any_of): (&str, &str, [u32; 2])| {
+        let check = name.to_lowercase().replace('_', "-");
         if any_of.iter().any(|&number| effective.has(number)) {
-            return Finding::present(name, purpose);
+            return Finding::ok(&check, name, purpose);
         }
-        Finding::missing(
+        Finding::problem(
+            &check,
             name,
             format!("this process lacks it ({purpose})"),
             format!(
@@ -65,7 +67,7 @@ mod tests {
 
     fn missing(capabilities: u64) -> Vec<String> {
         let findings = findings(&Effective(capabilities));
-        findings.into_iter().filter(|finding| !finding.is_ok()).map(|finding| finding.need).collect()
+        findings.into_iter().filter(|finding| finding.is_problem()).map(|finding| finding.title).collect()
     }
 
     #[test]

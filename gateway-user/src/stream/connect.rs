@@ -1,8 +1,8 @@
 //! From a URL and a token file to an open WebSocket.
 
-use std::path::Path;
 use std::time::Duration;
 
+use nexa_config::SecretSource;
 use nexa_wire::gateway::{MAX_FRAME_BYTES, PATH};
 use tokio::net::TcpStream;
 use tokio::time::{interval, timeout};
@@ -47,11 +47,11 @@ pub async fn connect(options: &Options, token: &Token) -> Result<Connection, End
 pub type Token = Zeroizing<String>;
 
 /// Returns once the token's file holds another token than `used`.
-pub async fn token_changed(file: &Path, used: Option<&Token>) {
+pub async fn token_changed(source: &SecretSource, used: Option<&Token>) {
     let mut tick = interval(Duration::from_secs(1));
     loop {
         tick.tick().await;
-        if read_token(file).await.ok().as_ref() != used {
+        if read_token(source).await.ok().as_ref() != used {
             return;
         }
     }
@@ -61,10 +61,10 @@ fn refused(status: StatusCode, options: &Options) -> Ended {
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Ended::Unwanted(format!(
             "{} refuses this gateway's token ({}); make a new one for this gateway in the console or with POST \
-             /api/v1/gateways/<id>/token and write it to {}. The last good snapshot stays in force",
+             /api/v1/gateways/<id>/token and {}. The last good snapshot stays in force",
             options.url,
             status.as_u16(),
-            options.token_file.display()
+            renewal(&options.token)
         )),
         StatusCode::NOT_FOUND => Ended::Unwanted(format!(
             "{} has no gateway stream (404); is --control-url the address of nexa-control itself?",
@@ -78,23 +78,36 @@ fn request(options: &Options, token: &Token) -> Result<Request, Ended> {
     let url = format!("ws://{}:{}{PATH}", options.url.host(), options.url.port());
     let mut request = url.into_client_request().map_err(|error| Ended::Unwanted(error.to_string()))?;
     let value = Zeroizing::new(format!("Bearer {}", token.as_str()));
-    let mut value =
-        HeaderValue::from_str(&value).map_err(|_| no_token(&options.token_file, "it holds no token"))?;
+    let mut value = HeaderValue::from_str(&value).map_err(|_| no_token(&options.token, "it is no token"))?;
     value.set_sensitive(true);
     request.headers_mut().insert(header::AUTHORIZATION, value);
     Ok(request)
 }
 
-pub async fn read_token(file: &Path) -> Result<Token, Ended> {
-    let text = tokio::fs::read_to_string(file).await.map_err(|error| no_token(file, &error.to_string()))?;
-    let text = Zeroizing::new(text);
+pub async fn read_token(source: &SecretSource) -> Result<Token, Ended> {
+    let text = match source {
+        SecretSource::Text(secret) => Ok(secret.expose().to_owned()),
+        SecretSource::File(path) => tokio::fs::read_to_string(path).await,
+    };
+    let text = Zeroizing::new(text.map_err(|error| no_token(source, &error.to_string()))?);
     let token = text.trim();
     if token.is_empty() || token.contains(char::is_whitespace) {
-        return Err(no_token(file, "it must hold the gateway's token and nothing else"));
+        return Err(no_token(source, "it must hold the gateway's token and nothing else"));
     }
     Ok(Zeroizing::new(token.to_owned()))
 }
 
-fn no_token(file: &Path, why: &str) -> Ended {
-    Ended::Unwanted(format!("no token in {}: {why}. The last good snapshot stays in force", file.display()))
+fn no_token(source: &SecretSource, why: &str) -> Ended {
+    let place = match source {
+        SecretSource::Text(_) => "the setting `token`".to_owned(),
+        SecretSource::File(path) => path.display().to_string(),
+    };
+    Ended::Unwanted(format!("no token in {place}: {why}. The last good snapshot stays in force"))
+}
+
+fn renewal(source: &SecretSource) -> String {
+    match source {
+        SecretSource::Text(_) => "set `token` to it, then restart".to_owned(),
+        SecretSource::File(path) => format!("write it to {}", path.display()),
+    }
 }

@@ -53,7 +53,7 @@ pub async fn serve(started: Started, settings: &Settings) -> anyhow::Result<End>
 
     let options = Options {
         url: settings.control_url.clone(),
-        token_file: settings.token_file.clone(),
+        token: settings.token.source().context("neither `token` nor `token_file` is set")?,
         public_key,
         timing: Timing::default(),
     };

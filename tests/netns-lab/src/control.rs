@@ -133,8 +133,11 @@ impl Control {
 
     fn command(&self, namespace: &Namespace) -> Result<Command> {
         let mut command = namespace.command(&self.program)?;
+        // The lab must not pick up what is set on this machine.
+        command.env("NEXA_CONTROL_CONFIG", "/dev/null");
         command.env("NEXA_CONTROL_DATABASE_URL", &self.database_url).env("NO_COLOR", "1");
-        command.env("NEXA_CONTROL_LOG_FILTER", "debug").env("RUST_LOG", "debug");
+        // What may not be in a log may not be there at any level.
+        command.env("NEXA_CONTROL_LOG_FILTER", "debug");
         Ok(command)
     }
 }

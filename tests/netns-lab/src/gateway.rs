@@ -109,7 +109,9 @@ impl Gateway {
     /// When it cannot be started.
     pub fn start(&mut self, namespace: &Namespace, ledger: &Ledger) -> Result<()> {
         let mut command = namespace.command(&self.program)?;
+        // The lab must not pick up what is set on this machine.
         command
+            .env("NEXA_GATEWAY_CONFIG", "/dev/null")
             .args(["run", "--control-url", &self.control_url, "--interface", "wg0", "--uplink", "wan0"])
             .arg("--token-file")
             .arg(self.token())
@@ -119,7 +121,7 @@ impl Gateway {
             .arg(&self.pins)
             .args(["--metrics-listen", &Self::metrics_address().to_string()]);
         // What may not be in a log may not be there at any level.
-        command.env("NEXA_GATEWAY_LOG_FILTER", "debug").env("NEXA_GATEWAY_LOG", "debug");
+        command.env("NEXA_GATEWAY_LOG_FILTER", "debug");
         self.process = Some(Process::start("gateway", command, Signal::SIGTERM, &self.log, ledger)?);
         Ok(())
     }

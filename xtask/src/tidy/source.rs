@@ -35,6 +35,12 @@ const BANS: &[Ban] = &[
         fix: "SQL is in control-api/src/store only; add a function there and call it",
     },
     Ban {
+        texts: &["env::var", "from_default_env", "env = \"NEXA_"],
+        below: &["gateway-user/src/", "control-api/src/"],
+        except: &[],
+        fix: "settings are read by nexa-config only; make it a flag, and it has a variable and a key in the file",
+    },
+    Ban {
         texts: &["axum::"],
         below: &["control-api/src/app", "control-api/src/store"],
         except: &[],
@@ -100,6 +106,12 @@ mod tests {
         assert_eq!(faults("gateway-user/src/gateway.rs", "Utc::now()"), 0);
         assert_eq!(faults("crates/nexa-policy/src/eval.rs", "// not Utc::now()"), 0);
         assert_eq!(faults("control-api/src/store/user.rs", "sqlx::query!()"), 0);
+    }
+
+    #[test]
+    fn a_daemon_reads_no_variable_itself() {
+        assert_eq!(faults("gateway-user/src/logging.rs", "std::env::var(\"X\")"), 1);
+        assert_eq!(faults("crates/nexa-config/src/lib.rs", "std::env::vars_os()"), 0);
     }
 
     #[test]

@@ -11,6 +11,7 @@ trap '' INT HUP TERM
 dir=$(mktemp -d "${TMPDIR:-/tmp}/nexa-pg-XXXXXX")
 trap 'pg_ctl -D "$dir/data" -m immediate stop >/dev/null 2>&1 || true; rm -rf "$dir"' EXIT
 initdb -D "$dir/data" -U nexa -A trust -E UTF8 --locale=C --no-sync >"$dir/initdb.log" 2>&1 || { cat "$dir/initdb.log" >&2; exit 1; }
+sed -i "1i local all locked scram-sha-256" "$dir/data/pg_hba.conf"
 options="-c listen_addresses='' -c unix_socket_directories=$dir -c max_connections=400 -c fsync=off -c full_page_writes=off"
 pg_ctl -D "$dir/data" -l "$dir/log" -o "$options" -w start >/dev/null || { cat "$dir/log" >&2; exit 1; }
 echo "$dir"
