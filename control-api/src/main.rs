@@ -1,7 +1,7 @@
 //! `nexa-control`: the control plane.
-#![expect(clippy::print_stdout, reason = "`bootstrap`, `doctor` and `openapi` print what they are asked for")]
+#![expect(clippy::print_stdout, reason = "`bootstrap` and `openapi` print what they are asked for")]
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -9,6 +9,7 @@ use nexa_config::Inputs;
 use nexa_control::app::{App, doctor};
 use nexa_control::config::{Cli, Command, LogFormat, PROGRAM};
 use nexa_control::{http, serve};
+use nexa_wire::doctor::Form;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -41,11 +42,9 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Doctor(args) => {
             let report = doctor::look(&args.database.database()?).await;
-            if args.json {
-                println!("{}", serde_json::to_string_pretty(&report)?);
-            } else {
-                print!("{report}");
-            }
+            let form = if args.json { Form::Json } else { Form::Text };
+            // Who stops reading, like `head`, has read enough.
+            let _ = report.write(form, &mut io::stdout());
             if report.has_problem() {
                 return Ok(ExitCode::FAILURE);
             }
@@ -61,8 +60,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
 fn start_log(format: LogFormat, filter: &str) {
     let log = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(filter))
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr);
     match format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),

@@ -1,11 +1,12 @@
 //! `nexa-gateway`: see the library for what it does.
-#![expect(clippy::print_stdout, reason = "`doctor` is for a person's terminal")]
 
+use std::io;
 use std::process::ExitCode;
 
 use nexa_config::Inputs;
 use nexa_gateway::config::{Command, CommandLine, PROGRAM};
 use nexa_gateway::{doctor, logging, supervise};
+use nexa_wire::doctor::Form;
 
 fn main() -> ExitCode {
     let line: CommandLine = match nexa_config::read(&PROGRAM, &Inputs::of_process(&PROGRAM)) {
@@ -15,12 +16,9 @@ fn main() -> ExitCode {
     match line.command {
         Command::Doctor(settings) => {
             let report = doctor::run(&settings);
-            if settings.json {
-                let text = serde_json::to_string_pretty(&report).expect("a report of texts is JSON");
-                println!("{text}");
-            } else {
-                print!("{report}");
-            }
+            let form = if settings.json { Form::Json } else { Form::Text };
+            // Who stops reading, like `head`, has read enough.
+            let _ = report.write(form, &mut io::stdout());
             if report.has_problem() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
         }
         Command::Run(settings) => {

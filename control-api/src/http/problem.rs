@@ -29,7 +29,7 @@ pub(super) struct Problem {
     /// The request's id, which the log has too.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    request_id: Option<String>,
+    request_id: Option<Box<str>>,
 }
 
 /// Problems of every endpoint that a session is needed for.
@@ -119,7 +119,7 @@ impl Problem {
             detail: detail.to_string(),
             code,
             field: None,
-            request_id: request_log::current_id(),
+            request_id: request_log::current_id().map(String::into_boxed_str),
         }
     }
 

@@ -4,6 +4,7 @@
 //! allowed end it with 64 before it looks at anything.
 
 use std::fmt;
+use std::io::{self, Write};
 
 use serde::{Deserialize, Serialize};
 
@@ -48,7 +49,27 @@ pub enum Severity {
     Skipped,
 }
 
+/// Whom a report is written for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// People.
+    Text,
+    /// Programs: JSON.
+    Json,
+}
+
 impl Report {
+    /// Writes it whole.
+    ///
+    /// # Errors
+    /// When nobody reads it to its end.
+    pub fn write(&self, form: Form, to: &mut impl Write) -> io::Result<()> {
+        match form {
+            Form::Text => write!(to, "{self}"),
+            Form::Json => writeln!(to, "{}", serde_json::to_string_pretty(self)?),
+        }
+    }
+
     /// Whether there is a problem, and the exit code therefore 1.
     pub fn has_problem(&self) -> bool {
         self.count(Severity::Problem) > 0

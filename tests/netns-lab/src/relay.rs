@@ -51,12 +51,11 @@ pub struct Relay {
 #[derive(Debug, Default)]
 struct Shared {
     mode: Mode,
-    /// How often a mode did what it is for.
-    struck: u64,
     /// Every snapshot that came by.
     snapshots: Vec<Frame>,
-    /// The gateway's side of the newest connection.
+    /// The gateway's side of the newest connection, and its number; one that was broken has none.
     gateway: Option<TcpStream>,
+    number: u64,
 }
 
 impl Relay {
@@ -96,19 +95,17 @@ impl Relay {
         lock(&self.shared).mode == Mode::Pass
     }
 
-    /// How often snapshots were cut, damaged or repeated.
-    pub fn struck(&self) -> u64 {
-        lock(&self.shared).struck
-    }
-
     /// Every snapshot that came by, the oldest first.
     pub fn snapshots(&self) -> Vec<Frame> {
         lock(&self.shared).snapshots.clone()
     }
 
-    /// Breaks the gateway's connection.
-    pub fn cut(&self) {
-        if let Some(gateway) = lock(&self.shared).gateway.take() {
+    /// Breaks the gateway's connection; what happens from now on happens to the next one.
+    pub fn cut(&self, mode: Mode) {
+        let mut shared = lock(&self.shared);
+        shared.mode = mode;
+        shared.number += 1;
+        if let Some(gateway) = shared.gateway.take() {
             drop(gateway.shutdown(Shutdown::Both));
         }
     }
@@ -123,13 +120,18 @@ fn serve(gateway: &TcpStream, target: SocketAddr, shared: &Mutex<Shared>) -> Res
     let control = TcpStream::connect_timeout(&target, Duration::from_secs(5))?;
     control.set_nodelay(true)?;
     gateway.set_nodelay(true)?;
-    lock(shared).gateway = Some(gateway.try_clone()?);
+    let number = {
+        let mut shared = lock(shared);
+        shared.gateway = Some(gateway.try_clone()?);
+        shared.number += 1;
+        shared.number
+    };
     thread::scope(|scope| {
         scope.spawn(|| {
             drop(io::copy(&mut &*gateway, &mut &control));
             drop(control.shutdown(Shutdown::Both));
         });
-        let outcome = to_gateway(&control, gateway, shared);
+        let outcome = to_gateway(&control, gateway, shared, number);
         drop(gateway.shutdown(Shutdown::Both));
         drop(control.shutdown(Shutdown::Both));
         outcome
@@ -138,7 +140,12 @@ fn serve(gateway: &TcpStream, target: SocketAddr, shared: &Mutex<Shared>) -> Res
 
 /// Passes on the server's answer to the upgrade, then frame by frame (RFC 6455, section 5.2). A server's frames are not
 /// masked, and ours come in one piece.
-fn to_gateway(mut control: &TcpStream, gateway: &TcpStream, shared: &Mutex<Shared>) -> Result<()> {
+fn to_gateway(
+    mut control: &TcpStream,
+    gateway: &TcpStream,
+    shared: &Mutex<Shared>,
+    number: u64,
+) -> Result<()> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
@@ -156,7 +163,7 @@ fn to_gateway(mut control: &TcpStream, gateway: &TcpStream, shared: &Mutex<Share
             send(gateway, &frame(first, &payload), shared)?;
             continue;
         }
-        let mode = strike(shared, &payload);
+        let mode = strike(shared, number, &payload);
         match mode {
             Mode::Cut => {
                 let whole = frame(first, &payload);
@@ -176,16 +183,17 @@ fn to_gateway(mut control: &TcpStream, gateway: &TcpStream, shared: &Mutex<Share
     }
 }
 
-/// Notes a snapshot that came by and takes the mode that is for one snapshot.
-fn strike(shared: &Mutex<Shared>, snapshot: &[u8]) -> Mode {
+/// Notes a snapshot that came by on a connection and takes the mode that is for one snapshot.
+fn strike(shared: &Mutex<Shared>, number: u64, snapshot: &[u8]) -> Mode {
     let mut shared = lock(shared);
+    if shared.number != number {
+        // The connection is broken, and the mode is for another.
+        return Mode::Pass;
+    }
     shared.snapshots.push(snapshot.to_vec());
     match shared.mode {
         Mode::Pass | Mode::Refuse | Mode::Drip { .. } => Mode::Pass,
-        Mode::Cut | Mode::Truncate | Mode::Damage | Mode::Replay(_) => {
-            shared.struck += 1;
-            std::mem::take(&mut shared.mode)
-        }
+        Mode::Cut | Mode::Truncate | Mode::Damage | Mode::Replay(_) => std::mem::take(&mut shared.mode),
     }
 }
 

@@ -71,8 +71,7 @@ pub fn disk_full(scene: &mut Scene<'_>, _: &mut Rng) -> Result<String> {
         let unstored = scene.metric("nexavpn_snapshot_stored").is_ok_and(|stored| stored == 0.0);
         Ok(unstored.then_some(()))
     })?;
-    scene.relay.set(Mode::Refuse);
-    scene.relay.cut();
+    scene.relay.cut(Mode::Refuse);
     wait::until("the gateway does not notice that its line is down", LIMIT, || {
         Ok((scene.metric("nexavpn_control_connected")? == 0.0).then_some(()))
     })?;

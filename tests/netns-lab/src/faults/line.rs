@@ -13,8 +13,7 @@ const REPLAYED: usize = 3;
 
 pub fn down(scene: &mut Scene<'_>, rng: &mut Rng) -> Result<String> {
     let away = Duration::from_millis(rng.u64(100..900));
-    scene.relay.set(Mode::Refuse);
-    scene.relay.cut();
+    scene.relay.cut(Mode::Refuse);
     thread::sleep(away);
     scene.relay.set(Mode::Pass);
     Ok(format!("for {}", ms(away)))
@@ -59,9 +58,11 @@ pub fn replayed(scene: &mut Scene<'_>, rng: &mut Rng) -> Result<String> {
         ensure!(earlier.len() > REPLAYED, "only {} snapshots came by", earlier.len());
         // The last one may be the one in force, which may well come again.
         let some = (0..REPLAYED).map(|_| earlier[rng.usize(..earlier.len() - 1)].clone()).collect();
-        scene.relay.set(Mode::Replay(some));
+        let mode = Mode::Replay(some);
         if on_a_new_connection {
-            scene.relay.cut();
+            scene.relay.cut(mode);
+        } else {
+            scene.relay.set(mode);
         }
         scene.relay_strikes()?;
         scene.settle()?;
