@@ -22,6 +22,7 @@ pub const PROGRAM: Program = Program {
         file_read: FileRead::AtStart,
         needed_by: &["serve", "migrate", "bootstrap", "doctor"],
     }],
+    arguments: &[],
 };
 
 /// The control plane of NexaVPN.

@@ -22,6 +22,7 @@ pub const PROGRAM: Program = Program {
         file_read: FileRead::WhenNeeded,
         needed_by: &["run"],
     }],
+    arguments: &[],
 };
 
 /// The whole command line.

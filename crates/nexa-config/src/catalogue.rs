@@ -37,9 +37,8 @@ pub enum Half {
 impl Setting {
     fn of(arg: &Arg, program: &Program) -> Option<Self> {
         // Flags without a value belong to one command and are no settings.
-        let long = arg
-            .get_long()
-            .filter(|_| matches!(arg.get_action(), ArgAction::Set) && arg.get_id() != CONFIG)?;
+        let is_setting = matches!(arg.get_action(), ArgAction::Set) && arg.get_id() != CONFIG;
+        let long = arg.get_long().filter(|long| is_setting && !program.arguments.contains(long))?;
         let key = long.replace('-', "_");
         let secret = program.secrets.iter().find_map(|secret| {
             let rest = key.strip_prefix(secret.name)?;

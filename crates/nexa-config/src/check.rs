@@ -7,7 +7,8 @@ use clap::Command;
 
 use crate::catalogue::{Catalogue, Half, Setting};
 use crate::layers::{Chosen, Layers, Resolved};
-use crate::problem::{Problem, did_you_mean, nearest};
+use crate::near::{did_you_mean, near};
+use crate::problem::Problem;
 use crate::{Inputs, Program, SecretSource, Stop, others_may_read};
 
 /// The command's path.
@@ -110,8 +111,9 @@ fn notes(catalogue: &Catalogue, layers: &Layers, resolved: &Resolved<'_>) -> Vec
     let unused = layers.unused_variables(catalogue).into_iter().map(|name| {
         let key = name[catalogue.program.prefix.len() + 1..].to_lowercase();
         let known = catalogue.settings.iter().map(|setting| setting.key.as_str());
-        let meant = nearest(&key, known).and_then(|key| catalogue.setting(key));
-        let question = did_you_mean(meant.map(|setting| setting.variable.as_str()));
+        let meant = near(&key, known, 1).first().and_then(|key| catalogue.setting(key));
+        let meant: Vec<_> = meant.iter().map(|setting| setting.variable.as_str()).collect();
+        let question = did_you_mean(&meant);
         format!("{name} (environment): there is no such setting{question}")
     });
     let secrets = resolved.chosen.iter().filter_map(|chosen| match chosen.setting.secret? {

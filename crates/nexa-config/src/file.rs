@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 
 use crate::catalogue::Catalogue;
-use crate::problem::{Origin, Problem, did_you_mean, nearest};
+use crate::near::{did_you_mean, near};
+use crate::problem::{Origin, Problem};
 
 /// What a file holds.
 #[derive(Debug, Default)]
@@ -41,7 +42,7 @@ impl FileLayer {
                 Origin::File { path: path.to_owned(), line: line_at(key.span().start), key: name.to_owned() };
             if catalogue.setting(name).is_none() {
                 let known = catalogue.settings.iter().map(|setting| setting.key.as_str());
-                let question = did_you_mean(nearest(name, known));
+                let question = did_you_mean(&near(name, known, 1));
                 problems.push(Problem::at(&origin, format_args!("there is no such setting{question}")));
                 continue;
             }

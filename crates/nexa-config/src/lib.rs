@@ -3,7 +3,8 @@
 //! A program describes its command line once, as a `clap` parser. Nothing is repeated for the other layers: the flag
 //! `--metrics-listen` is `PREFIX_METRICS_LISTEN` in the environment and `metrics_listen` in the file, and a value goes
 //! through the flag's own parser wherever it comes from. Flags without a value (`--json`) belong to one command and are
-//! no settings. A setting takes one value, and none may conflict with another: what excludes each other is a secret.
+//! no settings, and neither are a command's own [`Program::arguments`]. A setting takes one value, and none may conflict
+//! with another: what excludes each other is a secret.
 //!
 //! Reading is strict. What is not allowed is an [`Stop::Invalid`] that names where the value stands, the value and what
 //! is allowed. Secrets ([`SecretDeclaration`]) come as text or from a file, and their text is never printed.
@@ -14,6 +15,7 @@ mod catalogue;
 mod check;
 mod file;
 mod layers;
+pub mod near;
 mod problem;
 mod secret;
 
@@ -47,6 +49,8 @@ pub struct Program {
     pub main_command: &'static str,
     /// Its secrets.
     pub secrets: &'static [SecretDeclaration],
+    /// Flags that take a value and are no settings, such as what a command is asked about: by name, without the dashes.
+    pub arguments: &'static [&'static str],
 }
 
 /// A setting `x` that is secret, with its other half `x_file`, which names a file that holds it.

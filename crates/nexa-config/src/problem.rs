@@ -115,17 +115,3 @@ fn text(error: &clap::Error, kind: ContextKind) -> Option<String> {
         _ => None,
     }
 }
-
-/// The name that was probably meant.
-pub fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let distance = |name: &&str| strsim::damerau_levenshtein(wrong, name);
-    let alike = |name: &&str| {
-        distance(name) <= 1 + name.len() / 4 || name.starts_with(wrong) || wrong.starts_with(name)
-    };
-    names.filter(alike).min_by_key(distance)
-}
-
-/// A question to add to a message about a name that nobody knows.
-pub fn did_you_mean(nearest: Option<&str>) -> String {
-    nearest.map(|name| format!("; did you mean {name}?")).unwrap_or_default()
-}

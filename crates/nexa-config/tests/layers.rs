@@ -129,8 +129,22 @@ fn the_file_may_hold_settings_of_other_commands() {
 
 #[test]
 fn a_setting_that_one_command_requires_another_may_do_without() {
-    assert!(matches!(Rig::default().read("other").unwrap().verb, Verb::Other { name: None }));
+    assert!(matches!(Rig::default().read("other").unwrap().verb, Verb::Other { name: None, .. }));
     assert!(Rig::default().refusal("serve").contains("missing: --name"));
+}
+
+#[test]
+fn what_a_command_is_asked_about_is_taken_from_its_flag_only() {
+    let mut rig = Rig::default();
+    rig.set("DEMO_ABOUT", "the environment");
+    let about = |words| match rig.read(words).unwrap().verb {
+        Verb::Other { about, .. } => about,
+        Verb::Serve(_) => panic!("{words}"),
+    };
+    assert_eq!(about("other"), None);
+    assert_eq!(about("other --about this").as_deref(), Some("this"));
+    let mut rig = Rig::default();
+    assert!(rig.file("about = \"the file\"\n").refusal("other").contains("there is no such setting"));
 }
 
 #[test]

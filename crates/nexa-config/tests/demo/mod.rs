@@ -18,6 +18,7 @@ pub const PROGRAM: Program = Program {
         file_read: FileRead::AtStart,
         needed_by: &["serve"],
     }],
+    arguments: &["about"],
 };
 
 #[derive(Debug, Parser)]
@@ -35,6 +36,9 @@ pub enum Verb {
     Other {
         #[arg(long)]
         name: Option<String>,
+        /// What is asked
+        #[arg(long)]
+        about: Option<String>,
     },
 }
 
