@@ -107,6 +107,14 @@ pub fn decide<T: Tables>(tables: &T, profile: &Profile, tuple: &FlowKey, now_ns:
     stronger(shared, own)
 }
 
+/// The verdict on a packet that nobody sent: [`ingress`] as it would be without any flow. It makes none.
+pub fn hypothetical<T: Tables>(tables: &T, source: &PeerKey, tuple: &FlowKey, now_ns: u64) -> Verdict {
+    match profile_of(tables, source, Reason::UnknownSource, now_ns) {
+        Ok(profile) => verdict_of(&profile, &decide(tables, &profile, tuple, now_ns)),
+        Err(verdict) => verdict,
+    }
+}
+
 const NOTHING_SAID: PortsValue = PortsValue { verdict: SILENT, rule: 0, not_after_ns: 0 };
 
 fn lookup<T: Tables>(tables: &T, set: u32, tuple: &FlowKey, now_ns: u64) -> PortsValue {

@@ -56,7 +56,7 @@ pub enum Direction {
 
 /// Which bank of profiles is live, and which generation that is: one word, so that one store swaps both.
 #[repr(transparent)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct State(pub u64);
 
 impl State {
@@ -88,7 +88,7 @@ pub struct PeerKey {
 
 /// Whose address it is.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PeerValue {
     /// Peer index, below [`MAX_PEERS`].
     pub peer: u32,
@@ -98,7 +98,7 @@ pub struct PeerValue {
 ///
 /// All zero means that nobody is there: such a profile belongs to no peer, because its lease has run out.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Profile {
     /// The peer index again. Elements are recycled while a program may hold them; this tells.
     pub peer: u32,

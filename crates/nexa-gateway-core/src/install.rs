@@ -13,6 +13,7 @@ use nexa_abi::layout::{
 };
 use nexa_types::DeviceId;
 
+use crate::content::Content;
 use crate::lower::{DestEntry, Lowered, LoweredPeer, PortsEntry};
 
 /// A prefix of the DEST map with its number given.
@@ -68,7 +69,13 @@ pub struct Installer {
     never_used: u32,
     /// Positions of PROFILES that are not zero.
     written: [HashSet<u32>; 2],
+    /// The live bank's profiles, by position; a position that is not here is zero.
+    live: Vec<(u32, Profile)>,
 }
+
+/// Numbers of sets and classes above this one were never given out. Found in a map they are damage, and numbering does
+/// not go on from there.
+const MAX_NUMBER: u32 = u32::MAX / 2;
 
 #[derive(Clone, Copy, Debug)]
 struct Installed {
@@ -114,8 +121,11 @@ impl Installer {
             epoch: (found.state.generation() + 1) as u32,
             ..Self::default()
         };
-        installer.sets.last = found.dest.iter().map(|(_, key)| number(key.set)).max().unwrap_or(0);
-        installer.classes.last = found.ports.iter().map(|(_, key)| number(key.class)).max().unwrap_or(0);
+        let last = |numbers: &mut dyn Iterator<Item = u32>| {
+            numbers.filter(|number| *number <= MAX_NUMBER).max().unwrap_or(0)
+        };
+        installer.sets.last = last(&mut found.dest.iter().map(|(_, key)| number(key.set)));
+        installer.classes.last = last(&mut found.ports.iter().map(|(_, key)| number(key.class)));
         installer.keep_indexes(found, lowered);
         // Nothing is known of either bank: write every position of the idle one.
         installer.written = [(0..MAX_PEERS).collect(), (0..MAX_PEERS).collect()];
@@ -141,7 +151,8 @@ impl Installer {
                 self.peers.insert(peer.device, Installed { index, addresses: peer.addresses });
             }
         }
-        self.never_used = known.values().map(|index| index + 1).max().unwrap_or(0).min(MAX_PEERS);
+        let given = known.values().filter(|index| **index < MAX_PEERS);
+        self.never_used = given.map(|index| index + 1).max().unwrap_or(0);
         self.free = (0..self.never_used).filter(|index| !taken.contains(index)).collect();
     }
 
@@ -159,6 +170,26 @@ impl Installer {
     /// The live generation.
     pub const fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// What is in the maps, if nobody but this gateway wrote to them.
+    pub fn content(&self) -> Content {
+        let peers = self.peers.values().flat_map(|installed| {
+            installed.addresses.map(|address| (address, PeerValue { peer: installed.index }))
+        });
+        let dest = self.sets.by_content.iter().flat_map(|(set, number)| {
+            set.iter().map(|entry| dest(*entry, *number)).map(|(bits, key, class)| ((bits, key), class))
+        });
+        let ports = self.classes.by_content.iter().flat_map(|(class, number)| {
+            class.iter().map(|entry| ports(*entry, *number)).map(|(bits, key, value)| ((bits, key), value))
+        });
+        Content {
+            state: State::new(self.generation),
+            peers: peers.collect(),
+            profiles: self.live.iter().copied().collect(),
+            dest: dest.collect(),
+            ports: ports.collect(),
+        }
     }
 
     /// Devices by the index that counters and flows know them under.
@@ -222,6 +253,7 @@ impl Installer {
             plan.profiles.push((position, profile));
             positions.insert(index);
         }
+        self.live.clone_from(&plan.profiles);
         let previous = std::mem::replace(&mut self.written[bank as usize], positions);
         let written = &self.written[bank as usize];
         plan.profiles

@@ -2,13 +2,19 @@
 //!
 //! - [`model`]: from a snapshot to the policy's own terms, refused as a whole where it contradicts itself;
 //! - [`lower()`]: from a policy to the entries of the BPF maps;
+//! - [`content`]: what the maps are meant to hold, and how what they hold differs;
+//! - [`explain()`]: what the rules say of a packet, and which of them came closest;
 //! - [`install`]: which entries to write and to delete, in which order, so that no packet ever sees a mixture.
 //!
 //! The shell around it, in gateway-user, moves bytes and holds no policy.
 
+pub mod content;
+pub mod explain;
 pub mod install;
 pub mod lower;
 pub mod model;
 
+pub use content::Content;
+pub use explain::explain;
 pub use install::{Installer, Plan};
 pub use lower::{LowerError, Lowered, lower};

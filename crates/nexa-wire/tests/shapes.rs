@@ -5,6 +5,7 @@
 use nexa_types::Revision;
 use nexa_wire::doctor::{Finding, Report};
 use nexa_wire::gateway::{FromGateway, ToGateway};
+use nexa_wire::local::{Answer, Question, Request};
 use nexa_wire::snapshot::{SealError, Sealed, Snapshot};
 
 const SNAPSHOT: &str = include_str!("snapshot-v1.json");
@@ -92,4 +93,58 @@ fn a_doctor_s_report_reads_like_this() {
     let good =
         Report { findings: report().findings.into_iter().filter(|f| !f.is_problem()).collect(), ..report() };
     assert!(!good.has_problem(), "a warning is no problem");
+}
+
+/// Each question and answer of the local socket, as it stands on the wire.
+const LOCAL: [&str; 8] = [
+    r#"{"version":1,"ask":"status"}"#,
+    r#"{"version":1,"ask":"explain","peer":"laptop","destination":"10.20.0.10","protocol":"tcp","port":8443}"#,
+    r#"{"version":1,"ask":"verify"}"#,
+    r#"{"answer":"status","version":"0.1.0","interface":"wg0","listen_port":51900,"public_key":"xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=","revision":7,"hash":"ab12","age_seconds":90061,"generation":3,"connected":true,"drift_entries":0,"peers":[{"device":"0199e7a0-0000-7000-8000-000000000004","name":"laptop","owner":"Ada","public_key":"TrMvSoP4jYQlY6RIzBgbssQqY3vxI2Pi+y71lOWWXX0=","addresses":["100.96.0.2","fd6e:7861::2"],"endpoint":"192.0.2.21:51820","last_handshake_unix":1000,"received_bytes":1536,"sent_bytes":5}]}"#,
+    r#"{"answer":"explained","device":"0199e7a0-0000-7000-8000-000000000004","name":"laptop","owner":"Ada","query":{"peer":"laptop","destination":"10.20.0.10","protocol":"tcp","port":8443},"revision":7,"generation":3,"policy":{"verdict":"no_rule"},"nearest":{"rule":17,"differs":"port","allowed":["443"]},"kernel":{"verdict":"no_rule"}}"#,
+    r#"{"answer":"explained","device":"0199e7a0-0000-7000-8000-000000000004","name":"laptop","owner":"Ada","query":{"peer":"laptop","destination":"10.20.0.10","protocol":"icmp"},"revision":7,"generation":3,"policy":{"verdict":"allow","rule":17},"kernel":{"verdict":"drop","reason":"lease_expired"}}"#,
+    r#"{"answer":"verified","generation":3,"maps":[{"map":"PORTS","equal":4,"missing":1,"extra":0,"different":0}],"intended_hash":"aa","found_hash":"bb","repaired":4}"#,
+    r#"{"answer":"refused","reason":"why"}"#,
+];
+
+#[test]
+fn questions_and_answers_of_the_local_socket_have_this_shape() {
+    for text in &LOCAL[..3] {
+        let request: Request = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_string(&request).unwrap(), *text);
+    }
+    for text in &LOCAL[3..] {
+        let answer: Answer = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_string(&answer).unwrap(), *text);
+    }
+    let later: Request = serde_json::from_str(r#"{"version":1,"ask":"later","more":1}"#).unwrap();
+    assert_eq!(later.question, Question::Unknown);
+}
+
+#[test]
+fn answers_of_the_local_socket_read_like_this() {
+    let read = |position: usize| serde_json::from_str::<Answer>(LOCAL[position]).unwrap();
+    let Answer::Status(status) = read(3) else { panic!() };
+    let text = status.at(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1075)).to_string();
+    let wanted = "interface: wg0\n  public key: xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=\n  listening port: 51900\n  \
+                  snapshot: revision 7, ab12\n  confirmed: 1 day, 1 hour ago\n  control plane: connected\n  \
+                  kernel: generation 3, verified\n  version: 0.1.0\n\npeer: laptop of Ada\n  \
+                  device: 0199e7a0-0000-7000-8000-000000000004\n  \
+                  public key: TrMvSoP4jYQlY6RIzBgbssQqY3vxI2Pi+y71lOWWXX0=\n  endpoint: 192.0.2.21:51820\n  \
+                  allowed ips: 100.96.0.2/32, fd6e:7861::2/128\n  latest handshake: 1 minute, 15 seconds ago\n  \
+                  transfer: 1.50 KiB received, 5 B sent\n";
+    assert_eq!(text, wanted);
+
+    let Answer::Explained(refused) = read(4) else { panic!() };
+    let text = "laptop of Ada to tcp 8443 of 10.20.0.10: refused, because no rule speaks of it\n  \
+                nearest: rule 17 allows 443, you used 8443\n  policy: revision 7, generation 3\n  kernel: the same\n";
+    assert_eq!(refused.to_string(), text);
+    let Answer::Explained(late) = read(5) else { panic!() };
+    let text = "laptop of Ada to icmp of 10.20.0.10: allowed by rule 17\n  policy: revision 7, generation 3\n  \
+                kernel: dropped before any rule is asked: lease_expired\n";
+    assert_eq!(late.to_string(), text);
+    let Answer::Verified(verified) = read(6) else { panic!() };
+    let text = "generation 3\n  PORTS: 4 equal, 1 missing, 0 extra, 0 different\n  intended: aa\n  found:    bb\n\
+                1 entry is not as intended; generation 4 was written over it.\n";
+    assert_eq!(verified.to_string(), text);
 }

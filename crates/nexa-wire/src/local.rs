@@ -1,0 +1,268 @@
+//! What `nexa-gateway` asks the daemon of its host, over a Unix socket: one JSON object a line, and one line in answer
+//! to each.
+//!
+//! Both ends are one program, but the daemon may be an older one that still runs: it refuses another [`VERSION`], and
+//! answers what it does not know with [`Answer::Refused`].
+
+mod text;
+
+use std::net::{IpAddr, SocketAddr};
+
+use nexa_types::{DeviceId, Generation, PortRange, Protocol, PublicKey, Revision, RuleId};
+use serde::{Deserialize, Serialize};
+
+/// Version of these messages.
+pub const VERSION: u32 = 1;
+
+/// Name of the socket in the daemon's state folder.
+pub const SOCKET: &str = "gateway.sock";
+
+/// The longest question, bytes.
+pub const MAX_REQUEST_BYTES: usize = 16 << 10;
+
+/// A question with the version of its words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// [`VERSION`] of who asks.
+    pub version: u32,
+    /// What is asked.
+    #[serde(flatten)]
+    pub question: Question,
+}
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case")]
+pub enum Question {
+    /// How the daemon and its peers are.
+    Status,
+    /// What would happen to a packet.
+    Explain(Query),
+    /// Whether the kernel's maps hold what they are meant to hold.
+    Verify,
+    /// A question that this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// A packet that nobody sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Query {
+    /// Who would send it: a device's name, id, public key or tunnel address.
+    pub peer: String,
+    /// Where it would go.
+    pub destination: IpAddr,
+    /// Its protocol; never `any`.
+    pub protocol: Protocol,
+    /// Its destination port, with TCP and UDP only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+}
+
+/// What the daemon says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum Answer {
+    /// To [`Question::Status`].
+    Status(Status),
+    /// To [`Question::Explain`].
+    Explained(Explained),
+    /// To [`Question::Verify`].
+    Verified(Verified),
+    /// To a question that cannot be answered.
+    Refused {
+        /// Why, and what to do.
+        reason: String,
+    },
+}
+
+/// How the daemon and its peers are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the daemon.
+    pub version: String,
+    /// The tunnel's interface.
+    pub interface: String,
+    /// UDP port that WireGuard listens on.
+    pub listen_port: Option<u16>,
+    /// The daemon's WireGuard key.
+    pub public_key: PublicKey,
+    /// The snapshot in force; none before the first.
+    pub revision: Option<Revision>,
+    /// Its hash.
+    pub hash: Option<String>,
+    /// Seconds since the control plane last confirmed it.
+    pub age_seconds: Option<u64>,
+    /// The generation of the kernel's maps.
+    pub generation: Generation,
+    /// Whether the control plane's stream is up.
+    pub connected: bool,
+    /// Entries of the kernel's maps that were not as they should be when that was last looked at; none before.
+    pub drift_entries: Option<u64>,
+    /// In the order of the snapshot.
+    pub peers: Vec<PeerStatus>,
+}
+
+/// A device in the snapshot in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerStatus {
+    /// Who it is.
+    #[serde(flatten)]
+    pub peer: PeerName,
+    /// Its WireGuard key.
+    pub public_key: PublicKey,
+    /// Its addresses in the tunnel.
+    pub addresses: [IpAddr; 2],
+    /// Where its packets come from.
+    pub endpoint: Option<SocketAddr>,
+    /// Last completed handshake, seconds since 1970.
+    pub last_handshake_unix: Option<u64>,
+    /// Bytes received from it, as WireGuard counts them.
+    pub received_bytes: u64,
+    /// Bytes sent to it, as WireGuard counts them.
+    pub sent_bytes: u64,
+}
+
+/// How people call a device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerName {
+    /// The device.
+    pub device: DeviceId,
+    /// Its name.
+    pub name: String,
+    /// Its owner's name.
+    pub owner: String,
+}
+
+/// What would happen to a packet, by the rules and by the kernel's maps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explained {
+    /// Who would send it.
+    #[serde(flatten)]
+    pub peer: PeerName,
+    /// What was asked.
+    pub query: Query,
+    /// The snapshot that was asked.
+    pub revision: Revision,
+    /// The generation of the maps that were asked.
+    pub generation: Generation,
+    /// What the rules say.
+    pub policy: Word,
+    /// Of a packet that no rule speaks of, the rule that came closest to allowing it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nearest: Option<NearMiss>,
+    /// What the kernel's own maps say.
+    pub kernel: Word,
+}
+
+/// What happens to a packet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verdict", rename_all = "snake_case")]
+pub enum Word {
+    /// It passes.
+    Allow {
+        /// The rule that allows it; 0 is what every peer may reach without a rule.
+        rule: RuleId,
+    },
+    /// A rule refuses it.
+    Deny {
+        /// The rule.
+        rule: RuleId,
+    },
+    /// No rule speaks of it, so it is dropped.
+    NoRule,
+    /// It is dropped before any rule is asked.
+    Drop {
+        /// The name of the reason, as metrics have it.
+        reason: String,
+    },
+}
+
+/// An allow rule that would have allowed the packet, but for one thing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NearMiss {
+    /// The rule.
+    pub rule: RuleId,
+    /// The one thing.
+    #[serde(flatten)]
+    pub differs: Difference,
+}
+
+/// What keeps a rule from allowing a packet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "differs", rename_all = "snake_case")]
+pub enum Difference {
+    /// Other ports are allowed.
+    Port {
+        /// These.
+        allowed: Vec<PortRange>,
+    },
+    /// Other protocols are allowed.
+    Protocol {
+        /// These.
+        allowed: Vec<Protocol>,
+    },
+    /// The same is allowed to others.
+    Subject,
+    /// The same is allowed elsewhere.
+    Destination,
+}
+
+/// What a look at the kernel's maps found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verified {
+    /// The generation that is meant to be in the maps.
+    pub generation: Generation,
+    /// Each map.
+    pub maps: Vec<MapDrift>,
+    /// Hash of what is meant to be there.
+    pub intended_hash: String,
+    /// Hash of what is there.
+    pub found_hash: String,
+    /// The generation that was written anew over a drift.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repaired: Option<Generation>,
+}
+
+/// What a look at one map found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MapDrift {
+    /// The map.
+    pub map: String,
+    /// Entries as they should be.
+    pub equal: u64,
+    /// Entries that should be there and are not.
+    pub missing: u64,
+    /// Entries that should not be there.
+    pub extra: u64,
+    /// Entries with another value than they should have.
+    pub different: u64,
+}
+
+impl Request {
+    /// A question in this version's words.
+    pub const fn new(question: Question) -> Self {
+        Self { version: VERSION, question }
+    }
+}
+
+impl Explained {
+    /// Whether the kernel's maps say what the rules say.
+    pub fn agrees(&self) -> bool {
+        self.policy == self.kernel
+    }
+}
+
+impl MapDrift {
+    /// Entries that are not as they should be.
+    pub const fn drift(&self) -> u64 {
+        self.missing + self.extra + self.different
+    }
+}
+
+impl Verified {
+    /// Entries that are not as they should be.
+    pub fn drift(&self) -> u64 {
+        self.maps.iter().map(MapDrift::drift).sum()
+    }
+}
