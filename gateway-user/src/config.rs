@@ -1,12 +1,14 @@
 //! The command line and the other layers of settings. [`nexa_config`] reads them; here is what there is to set.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use nexa_config::{FileRead, Program, Secret, SecretDeclaration, SecretFlag, SecretSource};
+use nexa_types::Protocol;
+use nexa_wire::local::SOCKET;
 use tokio_tungstenite::tungstenite::http::Uri;
 
 /// The program, as far as its settings go.
@@ -22,7 +24,7 @@ pub const PROGRAM: Program = Program {
         file_read: FileRead::WhenNeeded,
         needed_by: &["run"],
     }],
-    arguments: &[],
+    arguments: &["peer", "dst", "proto", "port"],
 };
 
 /// The whole command line.
@@ -45,6 +47,12 @@ pub enum Command {
     Run(Box<Settings>),
     /// Look at this host and what else runs on it, and say what to do; exit 1 if there is a problem.
     Doctor(Doctor),
+    /// Ask the daemon of this host how it and its peers are.
+    Status(Asking),
+    /// Ask the daemon what would happen to a packet, and which rule says so.
+    Explain(Explain),
+    /// Compare the kernel's maps with the policy in force, and write it anew over a difference; exit 1 if there is one.
+    Verify(Asking),
 }
 
 /// What `run` works with.
@@ -62,6 +70,12 @@ pub struct Settings {
     /// Folder for the private key, the last snapshot and the peers' endpoints
     #[arg(long)]
     pub state_dir: PathBuf,
+    /// Unix socket that answers `status`, `explain` and `verify`; root only [default: gateway.sock in the state folder]
+    #[arg(long)]
+    pub socket: Option<PathBuf>,
+    /// Seconds between two comparisons of the kernel's maps with the policy in force
+    #[arg(long, default_value = "60", value_parser = verify_seconds)]
+    pub verify_seconds: u32,
     /// Address and port that serve /metrics
     #[arg(long, default_value = "127.0.0.1:9580", value_parser = listen_address)]
     pub metrics_listen: SocketAddr,
@@ -123,6 +137,54 @@ pub struct Host {
     /// Folder of a BPF file system, where programs and maps outlive the daemon
     #[arg(long, default_value = "/sys/fs/bpf/nexavpn")]
     pub pin_dir: PathBuf,
+}
+
+/// How a daemon is asked.
+#[derive(Clone, Debug, Args)]
+pub struct Asking {
+    /// Unix socket of the daemon [default: gateway.sock in the state folder]
+    #[arg(long)]
+    socket: Option<PathBuf>,
+    /// Folder for the private key, the last snapshot and the peers' endpoints
+    #[arg(long)]
+    state_dir: Option<PathBuf>,
+    /// Print the answer as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Asking {
+    /// Where the daemon listens, if that is known.
+    pub fn socket(&self) -> Option<PathBuf> {
+        self.socket.clone().or_else(|| self.state_dir.as_ref().map(|folder| folder.join(SOCKET)))
+    }
+}
+
+impl Settings {
+    /// Where questions are answered.
+    pub fn socket(&self) -> PathBuf {
+        self.socket.clone().unwrap_or_else(|| self.state_dir.join(SOCKET))
+    }
+}
+
+/// What `explain` works with.
+#[derive(Clone, Debug, Args)]
+pub struct Explain {
+    /// How the daemon is asked.
+    #[command(flatten)]
+    pub asking: Asking,
+    /// Who would send the packet: a device's name, id, public key or tunnel address
+    #[arg(long)]
+    pub peer: String,
+    /// Where it would go
+    #[arg(long, value_parser = destination)]
+    pub dst: IpAddr,
+    /// Its protocol: tcp, udp, icmp or a number
+    #[arg(long, value_parser = packet_protocol)]
+    pub proto: Protocol,
+    /// Its destination port, with TCP and UDP only
+    #[arg(long, value_parser = port)]
+    pub port: Option<u16>,
 }
 
 /// How log lines are written.
@@ -209,6 +271,24 @@ impl FromStr for ControlUrl {
         }
         Ok(Self { host: host.to_owned(), port: uri.port_u16().unwrap_or(80) })
     }
+}
+
+fn destination(text: &str) -> Result<IpAddr, &'static str> {
+    text.parse().map_err(|_| "an IPv4 or IPv6 address, such as 10.20.0.10")
+}
+
+fn packet_protocol(text: &str) -> Result<Protocol, &'static str> {
+    let protocol = text.parse().ok().filter(|protocol| *protocol != Protocol::Any);
+    protocol.ok_or("tcp, udp, icmp, or a protocol number from 0 to 255")
+}
+
+fn port(text: &str) -> Result<u16, &'static str> {
+    text.parse().ok().filter(|port| *port != 0).ok_or("a port from 1 to 65535")
+}
+
+fn verify_seconds(text: &str) -> Result<u32, &'static str> {
+    let seconds = text.parse().ok().filter(|seconds| (1..=86_400).contains(seconds));
+    seconds.ok_or("seconds, from 1 to 86400")
 }
 
 fn listen_address(text: &str) -> Result<SocketAddr, &'static str> {

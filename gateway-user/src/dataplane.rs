@@ -5,12 +5,13 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use aya::programs::SchedClassifier;
 use aya::{Ebpf, EbpfLoader};
 use chrono::{DateTime, Utc};
-use nexa_abi::layout::{Direction, map};
+use nexa_abi::layout::{Direction, State, map};
 use nexa_abi::reason::Reason;
 use nexa_gateway_core::install::Moment;
 use nexa_gateway_core::{Installer, Lowered};
@@ -18,10 +19,12 @@ use nexa_types::{DeviceId, Generation};
 
 mod links;
 mod maps;
+mod reader;
 mod state;
 
 pub use self::links::Attachment;
 use self::maps::Maps;
+pub use self::reader::Reader;
 
 /// The programs, by the names that the object gives them.
 pub const INGRESS: &str = "nexa_ingress";
@@ -52,7 +55,10 @@ pub struct Dataplane {
     pin_dir: Option<PathBuf>,
     attachment: Attachment,
     /// None until the first policy, and after a failed swap: the maps are then read before the next one.
-    installer: Option<Installer>,
+    installer: Option<Arc<Installer>>,
+    reader: Arc<Reader>,
+    /// How often the maps were written: tells a reader whether they changed under it.
+    writes: u64,
     /// Devices of the policy in force, by the index that counters know them under.
     devices: HashMap<u32, DeviceId>,
 }
@@ -124,6 +130,7 @@ impl Dataplane {
                 .load()
                 .with_context(|| format!("the kernel refused program {name}"))?;
         }
+        let reader = Arc::new(Reader::open(&ebpf)?);
         let maps = Maps::take(&mut ebpf)?;
         Ok(Self {
             ebpf,
@@ -131,6 +138,8 @@ impl Dataplane {
             pin_dir: options.pin_dir.clone(),
             attachment: options.attachment,
             installer: None,
+            reader,
+            writes: 0,
             devices: HashMap::new(),
         })
     }
@@ -159,9 +168,11 @@ impl Dataplane {
     /// # Errors
     /// When a map is full or the kernel refuses. The policy before then stays in force.
     pub fn apply(&mut self, policy: &Lowered, lease_until: DateTime<Utc>) -> anyhow::Result<Generation> {
+        self.writes += 1;
         let moment = Moment { boot_ns: state::boot_clock_ns()?, wall: Utc::now(), lease_until };
         let (installer, plan) = match self.installer.take() {
-            Some(mut installer) => {
+            Some(installer) => {
+                let mut installer = Arc::unwrap_or_clone(installer);
                 let plan = installer.plan(policy, moment);
                 (installer, plan)
             }
@@ -173,13 +184,37 @@ impl Dataplane {
         self.devices = installer.devices().collect();
         state::wait_for_programs();
         match self.maps.clean_up(&plan) {
-            Ok(()) => self.installer = Some(installer),
+            Ok(()) => self.installer = Some(Arc::new(installer)),
             // In force all the same. The next policy is planned over what is then found in the maps.
             Err(error) => {
                 tracing::warn!(%generation, "what the policy before used is not all deleted: {error:#}")
             }
         }
         Ok(generation)
+    }
+
+    /// What is meant to be in the maps, under the number of the last write; none while that is not known, as after a
+    /// swap that failed half-way.
+    pub fn intent(&self) -> Option<(u64, Arc<Installer>)> {
+        Some((self.writes, Arc::clone(self.installer.as_ref()?)))
+    }
+
+    /// The generation in force; 0 before the first policy.
+    pub fn generation(&self) -> Generation {
+        Generation(self.maps.state().generation())
+    }
+
+    /// A view of the policy maps that waits for nobody.
+    pub fn reader(&self) -> Arc<Reader> {
+        Arc::clone(&self.reader)
+    }
+
+    /// Lets the next [`Self::apply`] believe nothing of what the maps hold: somebody else has written to them.
+    pub fn distrust(&mut self) {
+        if let Some(installer) = self.installer.take() {
+            // Another bank may hold a generation whose sets are deleted.
+            self.maps.flip(State::new(installer.generation()));
+        }
     }
 
     /// Reads all counters.
@@ -204,11 +239,7 @@ impl Dataplane {
             });
         }
         peers.sort_by_key(|peer| peer.device);
-        Ok(Counters {
-            generation: Generation(self.maps.state().generation()),
-            peers,
-            drops: self.maps.drops()?,
-        })
+        Ok(Counters { generation: self.generation(), peers, drops: self.maps.drops()? })
     }
 
     /// A program, for runs on packets that never were on a wire.

@@ -1,5 +1,6 @@
 //! One snapshot at a time: from its text to the kernel, the tunnel and the disk.
 
+mod errand;
 mod feasible;
 
 use std::net::IpAddr;
@@ -8,7 +9,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
-use nexa_types::{PublicKey, Revision};
+use nexa_types::{Generation, PublicKey, Revision};
 use nexa_wire::snapshot::{Peer, SealError, Sealed, Snapshot};
 use tokio::task::spawn_blocking;
 
@@ -20,6 +21,7 @@ use crate::status::{Applied, Status};
 use crate::store::{LastGood, Store};
 use crate::stream::Refusal;
 use crate::tunnel::{self, Tunnel};
+pub use errand::Errand;
 use nexa_gateway_core::Lowered;
 
 /// How long a policy is served after the control plane last confirmed it.
@@ -114,7 +116,8 @@ impl Gateway {
     /// When the programs' maps cannot be written; they then hold what they held.
     pub async fn deny_everything(&mut self) -> anyhow::Result<()> {
         let nothing = self.apply_policy(Lowered::default(), Utc::now() + LEASE);
-        nothing.await.context("cannot put the empty policy in force")
+        nothing.await.context("cannot put the empty policy in force")?;
+        Ok(())
     }
 
     /// Puts a snapshot from the control plane in force and on disk.
@@ -281,11 +284,11 @@ impl Gateway {
         spawn_blocking(move || guard.apply(&spec)).await?.context("cannot load the nft guard")
     }
 
-    async fn apply_policy(&self, lowered: Lowered, lease_until: DateTime<Utc>) -> anyhow::Result<()> {
+    async fn apply_policy(&self, lowered: Lowered, lease_until: DateTime<Utc>) -> anyhow::Result<Generation> {
         let dataplane = Arc::clone(&self.dataplane);
         let generation = spawn_blocking(move || lock(&dataplane).apply(&lowered, lease_until)).await??;
         tracing::debug!(generation = generation.0, "policy in force");
-        Ok(())
+        Ok(generation)
     }
 
     async fn with_tunnel(

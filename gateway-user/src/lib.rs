@@ -6,12 +6,14 @@
 //! - [`dataplane`]: the programs on the tunnel's interface and their maps.
 //! - [`guard`]: the nft table behind the programs, and who watches it.
 //! - [`preflight`]: what the gateway cannot do without; [`doctor`]: that, and what else gets in its way.
+//! - [`local`]: questions of this host's root, over a Unix socket; [`ask`] puts them; [`verify`] looks at the maps.
 //! - [`config`], [`key`], [`logging`], [`metrics`], [`status`]: what their names say.
 //!
 //! **Invariants.** No packet passes before the programs are attached, the guard is loaded and a policy (maybe an
 //! empty one) is in force; `tests/netns/guard.rs` holds the guard's part. A snapshot comes into force whole or not
 //! at all. When the daemon ends, however it ends, programs and guard stay.
 
+pub mod ask;
 pub mod config;
 pub mod dataplane;
 pub mod doctor;
@@ -19,6 +21,7 @@ pub mod files;
 pub mod gateway;
 pub mod guard;
 pub mod key;
+pub mod local;
 pub mod logging;
 pub mod metrics;
 pub mod net;
@@ -29,6 +32,7 @@ pub mod store;
 pub mod stream;
 pub mod supervise;
 pub mod tunnel;
+pub mod verify;
 
 #[cfg(test)]
 mod fixture;

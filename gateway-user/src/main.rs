@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use nexa_config::Inputs;
 use nexa_gateway::config::{Command, CommandLine, PROGRAM};
-use nexa_gateway::{doctor, logging, supervise};
+use nexa_gateway::{ask, doctor, logging, supervise};
 use nexa_wire::doctor::Form;
 
 fn main() -> ExitCode {
@@ -21,6 +21,9 @@ fn main() -> ExitCode {
             let _ = report.write(form, &mut io::stdout());
             if report.has_problem() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
         }
+        Command::Status(asking) => ask::status(&asking),
+        Command::Explain(explain) => ask::explain(&explain),
+        Command::Verify(asking) => ask::verify(&asking),
         Command::Run(settings) => {
             logging::start(settings.log_format, &settings.log_filter);
             match supervise::run(*settings) {

@@ -21,6 +21,9 @@ pub struct Status {
     /// Seconds since 1970; 0 while no snapshot was ever confirmed.
     confirmed_unix: AtomicU64,
     applied: RwLock<Option<Applied>>,
+    /// One more than the entries found different; 0 while nobody has looked.
+    drift: AtomicU64,
+    policy_repairs: AtomicU64,
 }
 
 /// The snapshot in force.
@@ -92,6 +95,26 @@ impl Status {
     /// Counts a snapshot that was passed over because a newer one was in force.
     pub fn count_outdated(&self) {
         self.outdated.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Entries of the kernel's maps that were not as they should be when that was last looked at.
+    pub fn drift_entries(&self) -> Option<u64> {
+        self.drift.load(Ordering::Relaxed).checked_sub(1)
+    }
+
+    /// Notes how many entries of the kernel's maps are not as they should be.
+    pub fn set_drift_entries(&self, entries: u64) {
+        self.drift.store(entries.saturating_add(1), Ordering::Relaxed);
+    }
+
+    /// How often the policy was written anew over entries that were not as they should be.
+    pub fn policy_repairs(&self) -> u64 {
+        self.policy_repairs.load(Ordering::Relaxed)
+    }
+
+    /// Counts that the policy was written anew.
+    pub fn count_policy_repair(&self) {
+        self.policy_repairs.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Whether the snapshot in force is on disk.

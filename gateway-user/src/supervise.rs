@@ -16,6 +16,7 @@ use crate::dataplane::{self, Dataplane};
 use crate::gateway::{Gateway, Parts};
 use crate::guard::{self, Guard};
 use crate::key;
+use crate::local::Socket;
 use crate::metrics::{self, Metrics};
 use crate::net::{HostSettings, Net, RulesetEvents};
 use crate::preflight;
@@ -64,6 +65,7 @@ struct Started {
     public_key: PublicKey,
     metrics: Metrics,
     events: RulesetEvents,
+    socket: Socket,
 }
 
 /// The walls come first, then the programs, then a policy; packets pass only after all of them.
@@ -112,7 +114,8 @@ async fn start(settings: &Settings) -> anyhow::Result<Started> {
     let mut gateway =
         Gateway::new(Parts { interface, dataplane, guard, net, tunnel, store, status, public_key });
     resume(&mut gateway, stored).await?;
-    Ok(Started { gateway, public_key, metrics, events })
+    let socket = Socket::bind(&settings.socket())?;
+    Ok(Started { gateway, public_key, metrics, events, socket })
 }
 
 /// Without a good snapshot everything is denied, whatever an earlier run left in the maps.

@@ -91,6 +91,11 @@ impl Tunnel {
         self.running.as_ref().map(|running| running.engine.peers()).unwrap_or_default()
     }
 
+    /// The UDP port that it listens on; none while it is not running.
+    pub fn port(&self) -> Option<u16> {
+        self.running.as_ref().map(|running| running.port)
+    }
+
     /// Why the engine ended by itself, if it did.
     pub fn failure(&self) -> Option<String> {
         self.running.as_ref().and_then(|running| running.engine.failure().map(str::to_owned))

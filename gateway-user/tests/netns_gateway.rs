@@ -11,5 +11,6 @@ mod netns {
     mod guard;
     mod interface;
     mod lab;
+    mod local;
     mod run;
 }

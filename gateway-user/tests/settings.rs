@@ -9,7 +9,7 @@ use nexa_config::{Inputs, Stop, read};
 use nexa_gateway::config::{Command, CommandLine, LogFormat, PROGRAM};
 
 /// Each setting with a value that is not its default.
-const SAMPLES: [(&str, &str); 10] = [
+const SAMPLES: [(&str, &str); 12] = [
     ("interface", "wg7"),
     ("uplink", "eth7"),
     ("pin_dir", "/sys/fs/bpf/elsewhere"),
@@ -17,6 +17,8 @@ const SAMPLES: [(&str, &str); 10] = [
     ("token", "a-token"),
     ("token_file", "/run/token"),
     ("state_dir", "/var/lib/elsewhere"),
+    ("socket", "/run/elsewhere.sock"),
+    ("verify_seconds", "7"),
     ("metrics_listen", "[::1]:1"),
     ("log_format", "json"),
     ("log_filter", "debug"),
@@ -114,10 +116,36 @@ fn values_that_could_carry_syntax_are_refused_with_what_is_allowed() {
         ("--log-filter", "loud=very", "debug"),
         ("--interface", "wg0;drop", "letters"),
         ("--control-url", "https://c", "http://host:port"),
+        ("--verify-seconds", "0", "86400"),
     ] {
         let Err(Stop::Invalid(text)) = Rig::needed("").read(&["run", flag, value]) else { panic!() };
         let wanted = format!("{flag}: `{value}` is not allowed; allowed: ");
         assert!(text.starts_with(&wanted) && text.contains(allowed), "{text}");
+    }
+}
+
+#[test]
+fn what_is_asked_is_no_setting_and_is_checked_before_the_daemon_is() {
+    let mut rig = Rig::new();
+    rig.inputs.environment.insert("NEXA_GATEWAY_PORT".into(), "nonsense".into());
+    let words =
+        ["explain", "--state-dir", "s", "--peer", "a", "--dst", "10.0.0.1", "--proto", "udp", "--port", "53"];
+    let Command::Explain(explain) = rig.read(&words).unwrap().command else { panic!() };
+    assert_eq!(explain.asking.socket(), Some(PathBuf::from("s/gateway.sock")));
+    for (flag, value, allowed) in [
+        ("--proto", "tpc", "tcp, udp, icmp"),
+        ("--proto", "any", "tcp, udp, icmp"),
+        ("--dst", "example.org", "an IPv4 or IPv6 address"),
+        ("--port", "0", "1 to 65535"),
+    ] {
+        let mut words = words;
+        let at = words.iter().position(|word| *word == flag).unwrap();
+        words[at + 1] = value;
+        let Err(Stop::Invalid(text)) = rig.read(&words) else { panic!("{flag} {value}") };
+        assert!(
+            text.starts_with(&format!("{flag}: `{value}` is not allowed")) && text.contains(allowed),
+            "{text}"
+        );
     }
 }
 

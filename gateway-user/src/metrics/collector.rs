@@ -79,6 +79,12 @@ impl GatewayCollector {
             &[],
             [(vec![], f64::from(u8::from(status.is_stored())))],
         );
+        let drift = status.drift_entries().map(|entries| (vec![], entries as f64));
+        let help =
+            "Entries of the kernel's maps that the last comparison with the policy in force found different.";
+        families.gauge("nexavpn_policy_drift_entries", help, &[], drift);
+        let help = "How often somebody changed the kernel's maps and the policy was written anew.";
+        families.counter("nexavpn_policy_repairs_total", help, &[], [(vec![], status.policy_repairs())]);
         let Some(applied) = status.applied() else { return };
         let revision = applied.revision.0 as f64;
         families.gauge("nexavpn_applied_revision", "The snapshot in force.", &[], [(vec![], revision)]);

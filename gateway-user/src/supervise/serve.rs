@@ -15,9 +15,11 @@ use super::Started;
 use crate::config::Settings;
 use crate::gateway::{Gateway, lock};
 use crate::guard;
+use crate::local::Desk;
 use crate::metrics::GatewayCollector;
 use crate::reports::Reports;
 use crate::stream::{self, Offer, Options, Timing};
+use crate::verify::Verifier;
 use nexa_tunnel::PeerStatus;
 
 const TICK: Duration = Duration::from_secs(1);
@@ -37,12 +39,20 @@ pub enum End {
 /// # Errors
 /// When a part that must run cannot.
 pub async fn serve(started: Started, settings: &Settings) -> anyhow::Result<End> {
-    let Started { mut gateway, public_key, metrics, events } = started;
+    let Started { mut gateway, public_key, metrics, events, socket } = started;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut tasks = JoinSet::new();
     let (dataplane, tunnel, status) =
         (Arc::clone(&gateway.dataplane), Arc::clone(&gateway.tunnel), Arc::clone(&gateway.status));
+    let (errands, mut asked) = mpsc::channel(1);
+    let verifier = Arc::new(Verifier::new(Arc::clone(&dataplane), Arc::clone(&status), errands.clone()));
+    tasks.spawn(socket.serve(Desk { errands, verifier: Arc::clone(&verifier) }));
+    let verify_every = Duration::from_secs(settings.verify_seconds.into());
+    tasks.spawn(async move {
+        verifier.watch(verify_every).await;
+        Ok(())
+    });
     let collector = GatewayCollector::new(dataplane, tunnel, Arc::clone(&status));
     tasks.spawn(metrics.serve(collector));
     let watch = guard::watch(Arc::clone(&gateway.guard), events, Arc::clone(&status));
@@ -70,6 +80,7 @@ pub async fn serve(started: Started, settings: &Settings) -> anyhow::Result<End>
     let end = loop {
         tokio::select! {
             Some(offer) = offers.recv() => chores.take(&mut gateway, offer).await,
+            Some(errand) = asked.recv() => gateway.run(errand).await,
             _ = tick.tick() => {
                 if let Some(reason) = chores.tick(&mut gateway).await {
                     break End::TunnelFailed(reason);

@@ -40,6 +40,15 @@ impl Host {
         self.folder.path().join(name)
     }
 
+    /// Asks this host's daemon; returns whether the program ended well, and what it said with its errors.
+    pub fn ask(&self, words: &str) -> (bool, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_nexa-gateway"));
+        command.env("NEXA_GATEWAY_CONFIG", "/dev/null").args(words.split_whitespace());
+        let output = command.arg("--state-dir").arg(self.path("state")).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(text).unwrap())
+    }
+
     /// Waits until a peer's endpoint is on disk.
     pub fn wait_for_endpoint(&self, endpoint: &str) {
         let file = self.path("state/endpoints.json");
@@ -49,12 +58,17 @@ impl Host {
     }
 
     pub fn start(&self, log: &str) -> Daemon {
+        self.start_with(log, &[])
+    }
+
+    /// As [`Self::start`], with more settings.
+    pub fn start_with(&self, log: &str, settings: &[&str]) -> Daemon {
         let log = self.path(log);
         let mut command = Command::new(env!("CARGO_BIN_EXE_nexa-gateway"));
         command.env("NEXA_GATEWAY_CONFIG", "/dev/null");
         command.args(["run", "--control-url", &self.control, "--metrics-listen", "127.0.0.1:0"]);
         command.arg("--token-file").arg(self.path("token")).arg("--state-dir").arg(self.path("state"));
-        command.arg("--pin-dir").arg(self.path("bpf/nexavpn"));
+        command.arg("--pin-dir").arg(self.path("bpf/nexavpn")).args(settings);
         let child = command.stderr(File::create(&log).unwrap()).stdin(Stdio::null()).spawn().unwrap();
         Daemon { child, log }
     }

@@ -1,0 +1,101 @@
+//! `nexa-gateway status`, `explain` and `verify`: questions to the daemon of this host, and its answers for people.
+
+use std::fmt::Display;
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context as _;
+use nexa_wire::local::{Answer, Query, Question, Request};
+
+use crate::config::{Asking, Explain};
+
+/// How long a daemon may take: a million entries are compared in seconds.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Prints how the daemon and its peers are.
+pub fn status(asking: &Asking) -> ExitCode {
+    told(asking, Question::Status, |answer| match answer {
+        Answer::Status(status) => Some((status.at(SystemTime::now()).to_string(), ExitCode::SUCCESS)),
+        _ => None,
+    })
+}
+
+/// Prints what would happen to a packet; exit 1 where the kernel's maps say something else than the rules.
+pub fn explain(explain: &Explain) -> ExitCode {
+    let query = Query {
+        peer: explain.peer.clone(),
+        destination: explain.dst,
+        protocol: explain.proto,
+        port: explain.port,
+    };
+    told(&explain.asking, Question::Explain(query), |answer| match answer {
+        Answer::Explained(explained) => Some((explained.to_string(), success_if(explained.agrees()))),
+        _ => None,
+    })
+}
+
+/// Prints how the kernel's maps differ from the policy in force; exit 1 where they do.
+pub fn verify(asking: &Asking) -> ExitCode {
+    told(asking, Question::Verify, |answer| match answer {
+        Answer::Verified(verified) => Some((verified.to_string(), success_if(verified.drift() == 0))),
+        _ => None,
+    })
+}
+
+fn success_if(good: bool) -> ExitCode {
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn told(
+    asking: &Asking,
+    question: Question,
+    read: impl FnOnce(&Answer) -> Option<(String, ExitCode)>,
+) -> ExitCode {
+    let outcome = ask(asking, question).and_then(|answer| {
+        if let Answer::Refused { reason } = &answer {
+            anyhow::bail!("{reason}");
+        }
+        let (text, code) = read(&answer).context("the daemon answered something else; restart it")?;
+        let text = if asking.json { format!("{}\n", serde_json::to_string_pretty(&answer)?) } else { text };
+        // Who stops reading, like `head`, has read enough.
+        let _ = io::stdout().write_all(text.as_bytes());
+        Ok(code)
+    });
+    outcome.unwrap_or_else(|error| complain(format_args!("{error:#}")))
+}
+
+#[expect(clippy::print_stderr, reason = "this is for a person's terminal")]
+fn complain(what: impl Display) -> ExitCode {
+    eprintln!("nexa-gateway: {what}");
+    ExitCode::FAILURE
+}
+
+fn ask(asking: &Asking, question: Question) -> anyhow::Result<Answer> {
+    let path = asking.socket().context("say where the daemon is: give --state-dir or --socket")?;
+    let mut stream = connect(&path)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut line = serde_json::to_string(&Request::new(question))?;
+    line.push('\n');
+    stream.write_all(line.as_bytes()).context("the daemon does not listen")?;
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).context("the daemon does not answer")?;
+    anyhow::ensure!(!answer.is_empty(), "the daemon ended before it answered; its log says why");
+    serde_json::from_str(&answer).context("the daemon answers in words of another version; restart it")
+}
+
+fn connect(path: &Path) -> anyhow::Result<UnixStream> {
+    UnixStream::connect(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => anyhow::anyhow!(
+            "no daemon answers at {}; start it with `nexa-gateway run`, or give the --state-dir or --socket that it \
+             was started with",
+            path.display()
+        ),
+        io::ErrorKind::PermissionDenied => {
+            anyhow::anyhow!("only root may ask the daemon at {}", path.display())
+        }
+        _ => anyhow::Error::from(error).context(format!("cannot reach the daemon at {}", path.display())),
+    })
+}

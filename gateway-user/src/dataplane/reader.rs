@@ -1,0 +1,142 @@
+//! The policy maps as the kernel holds them, read by system calls: by whom nothing is written and nobody is waited for.
+
+use std::cell::RefCell;
+use std::os::fd::AsFd as _;
+
+use anyhow::Context as _;
+use aya::Ebpf;
+use aya::maps::lpm_trie::{Key, LpmTrie};
+use aya::maps::{Array, HashMap, Map, MapData, MapError};
+use nexa_abi::engine::{self, Tables, Verdict};
+use nexa_abi::layout::{
+    DestKey, FlowKey, FlowValue, MAX_PEERS, PeerKey, PeerValue, PortsKey, PortsValue, Profile, State, map,
+};
+use nexa_gateway_core::Content;
+
+use super::state::boot_clock_ns;
+
+/// Descriptors of its own onto the maps.
+pub struct Reader {
+    state: Array<MapData, State>,
+    peers: HashMap<MapData, PeerKey, PeerValue>,
+    profiles: Array<MapData, Profile>,
+    dest: LpmTrie<MapData, DestKey, u32>,
+    ports: LpmTrie<MapData, PortsKey, PortsValue>,
+}
+
+impl Reader {
+    /// Opens the maps of a loaded object once more.
+    pub(super) fn open(ebpf: &Ebpf) -> anyhow::Result<Self> {
+        let again = |name| again(ebpf, name).with_context(|| format!("cannot open map {name} once more"));
+        Ok(Self {
+            state: Map::Array(again(map::STATE)?).try_into()?,
+            peers: Map::HashMap(again(map::PEERS)?).try_into()?,
+            profiles: Map::Array(again(map::PROFILES)?).try_into()?,
+            dest: Map::LpmTrie(again(map::DEST)?).try_into()?,
+            ports: Map::LpmTrie(again(map::PORTS)?).try_into()?,
+        })
+    }
+
+    /// All entries. Of maps that change meanwhile it may be of before and of after.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn content(&self) -> anyhow::Result<Content> {
+        let state = self.state.get(&0, 0).context("cannot read STATE")?;
+        let mut content = Content { state, ..Content::default() };
+        let first = state.bank() * MAX_PEERS;
+        for position in first..first + MAX_PEERS {
+            let profile = self.profiles.get(&position, 0).context("cannot read PROFILES")?;
+            if profile != Profile::default() {
+                content.profiles.insert(position, profile);
+            }
+        }
+        for entry in self.peers.iter() {
+            let (key, value) = entry.context("cannot read PEERS")?;
+            content.peers.insert(key, value);
+        }
+        for entry in self.dest.iter() {
+            let (key, class) = entry.context("cannot read DEST")?;
+            content.dest.insert((key.prefix_len(), key.data()), class);
+        }
+        for entry in self.ports.iter() {
+            let (key, value) = entry.context("cannot read PORTS")?;
+            content.ports.insert((key.prefix_len(), key.data()), value);
+        }
+        Ok(content)
+    }
+
+    /// What the maps say now of a packet that nobody sent, and the generation that says it.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn decide(&self, source: &PeerKey, tuple: &FlowKey) -> anyhow::Result<(Verdict, State)> {
+        let state = self.state.get(&0, 0).context("cannot read STATE")?;
+        let asked = Asked { maps: self, state, failure: RefCell::default() };
+        let verdict = engine::hypothetical(&asked, source, tuple, boot_clock_ns()?);
+        match asked.failure.into_inner() {
+            None => Ok((verdict, state)),
+            Some(error) => Err(error).context("cannot read the policy maps"),
+        }
+    }
+}
+
+fn again(ebpf: &Ebpf, name: &str) -> anyhow::Result<MapData> {
+    let data = match ebpf.map(name) {
+        Some(Map::Array(data) | Map::HashMap(data) | Map::LpmTrie(data)) => data,
+        other => anyhow::bail!("it is {other:?}"),
+    };
+    Ok(MapData::from_fd(data.fd().as_fd().try_clone_to_owned()?)?)
+}
+
+/// The maps as the engine asks them, one generation for all questions.
+struct Asked<'a> {
+    maps: &'a Reader,
+    state: State,
+    /// The engine knows no errors; a map that cannot be read must not look like an empty one.
+    failure: RefCell<Option<MapError>>,
+}
+
+impl Asked<'_> {
+    fn found<T>(&self, looked: Result<T, MapError>) -> Option<T> {
+        match looked {
+            Ok(value) => Some(value),
+            Err(MapError::KeyNotFound | MapError::OutOfBounds { .. }) => None,
+            Err(error) => {
+                self.failure.replace(Some(error));
+                None
+            }
+        }
+    }
+}
+
+impl Tables for Asked<'_> {
+    fn state(&self) -> State {
+        self.state
+    }
+
+    fn peer(&self, key: &PeerKey) -> Option<u32> {
+        self.found(self.maps.peers.get(key, 0)).map(|value| value.peer)
+    }
+
+    fn profile(&self, bank: u32, peer: u32) -> Option<Profile> {
+        let position = peer.checked_add(bank * MAX_PEERS)?;
+        self.found(self.maps.profiles.get(&position, 0))
+    }
+
+    fn class(&self, key: &DestKey) -> Option<u32> {
+        self.found(self.maps.dest.get(&Key::new(DestKey::BITS, *key), 0))
+    }
+
+    fn ports(&self, key: &PortsKey) -> Option<PortsValue> {
+        self.found(self.maps.ports.get(&Key::new(PortsKey::BITS, *key), 0))
+    }
+
+    fn flow<R>(&self, _: &FlowKey, _: impl FnOnce(&mut FlowValue) -> R) -> Option<R> {
+        None
+    }
+
+    fn insert_flow(&self, _: &FlowKey, _: &FlowValue) {}
+
+    fn remove_flow(&self, _: &FlowKey) {}
+}
