@@ -42,6 +42,7 @@ fn filter(context: &TcContext, direction: Direction) -> i32 {
     };
     let (packets, bytes) = packet::segments(skb.len(), header_bytes, skb.gso_size());
     let count = Count { direction, packets, bytes };
+    count.decided(&verdict);
     match verdict.dropped {
         None => {
             count.passed(verdict.peer);

@@ -4,10 +4,10 @@ use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::Key;
 use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray};
-use nexa_abi::engine::Tables;
+use nexa_abi::engine::{Tables, Verdict};
 use nexa_abi::layout::{
     DROP_COUNTERS, DestKey, Direction, FlowKey, FlowValue, MAX_PEERS, PeerCounters, PeerKey, PeerValue,
-    PortsKey, PortsValue, Profile, State, drop_index,
+    PortsKey, PortsValue, Profile, RULE_SLOTS, RuleCounters, State, drop_index,
 };
 use nexa_abi::reason::Reason;
 
@@ -31,6 +31,8 @@ static PORTS: LpmTrie<PortsKey, PortsValue> = LpmTrie::with_max_entries(MAX_PREF
 static FLOWS: LruHashMap<FlowKey, FlowValue> = LruHashMap::with_max_entries(1 << 18, 0);
 #[map]
 static PEER_COUNTERS: PerCpuArray<PeerCounters> = PerCpuArray::with_max_entries(MAX_PEERS, 0);
+#[map]
+static RULE_COUNTERS: PerCpuArray<RuleCounters> = PerCpuArray::with_max_entries(RULE_SLOTS as u32, 0);
 #[map]
 static DROPS: PerCpuArray<u64> = PerCpuArray::with_max_entries(DROP_COUNTERS, 0);
 
@@ -118,6 +120,25 @@ impl Count {
                 *drops += self.packets;
             }
         });
+    }
+
+    /// Counts a packet that a rule, or the absence of one, has decided on.
+    pub fn decided(&self, verdict: &Verdict) {
+        let Some(counters) = RULE_COUNTERS.get_ptr_mut(verdict.slot.into()) else { return };
+        // SAFETY: a valid element, and this CPU's own.
+        let counters = unsafe { &mut *counters };
+        match verdict.dropped {
+            None => {
+                counters.allowed_packets += self.packets;
+                counters.allowed_bytes += self.bytes;
+            }
+            Some(Reason::NoRule | Reason::RuleDeny) => {
+                counters.denied_packets += self.packets;
+                counters.denied_bytes += self.bytes;
+            }
+            // Nobody asked a rule.
+            Some(_) => {}
+        }
     }
 
     fn received(&self, counters: &mut PeerCounters) {

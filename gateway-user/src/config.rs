@@ -79,6 +79,9 @@ pub struct Settings {
     /// Address and port that serve /metrics
     #[arg(long, default_value = "127.0.0.1:9580", value_parser = listen_address)]
     pub metrics_listen: SocketAddr,
+    /// What is told at /metrics.
+    #[command(flatten)]
+    pub series: Series,
     /// How log lines are written
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
@@ -137,6 +140,54 @@ pub struct Host {
     /// Folder of a BPF file system, where programs and maps outlive the daemon
     #[arg(long, default_value = "/sys/fs/bpf/nexavpn")]
     pub pin_dir: PathBuf,
+}
+
+/// Metrics that are told or not.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Series {
+    /// Series of each device; auto: up to 2,000 devices
+    #[arg(long, value_enum, default_value_t = PeerMetrics::Auto)]
+    pub peer_metrics: PeerMetrics,
+    /// Series of each rule; what no rule speaks of is always counted
+    #[arg(long, value_enum, default_value_t = Switch::Off)]
+    pub rule_metrics: Switch,
+    /// Names of other WireGuard exporters too: wireguard_sent_bytes_total and its like
+    #[arg(long, value_enum, default_value_t = Switch::Off)]
+    pub wireguard_metrics: Switch,
+}
+
+/// Whether there are series of each device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PeerMetrics {
+    /// While there are few enough.
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
+}
+
+impl PeerMetrics {
+    /// Most devices that have series of their own unless that is asked for.
+    const FEW: usize = 2000;
+
+    /// Whether so many devices have series.
+    pub const fn cover(self, devices: usize) -> bool {
+        match self {
+            Self::Auto => devices <= Self::FEW,
+            Self::On => true,
+            Self::Off => false,
+        }
+    }
+}
+
+/// On or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// On.
+    On,
+    /// Off.
+    Off,
 }
 
 /// How a daemon is asked.
@@ -315,6 +366,12 @@ mod tests {
         for good in ["wg0", "eth0.100", "nx12ab-gw", "fifteen-letters"] {
             assert_eq!(good.parse::<InterfaceName>().unwrap().as_str(), good);
         }
+    }
+
+    #[test]
+    fn series_of_devices_are_there_until_there_are_too_many() {
+        assert!(PeerMetrics::Auto.cover(2000) && !PeerMetrics::Auto.cover(2001));
+        assert!(PeerMetrics::On.cover(2001) && !PeerMetrics::Off.cover(1));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! until its lease ends. A daemon that starts adopts them; it never detaches.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,11 +12,11 @@ use anyhow::Context as _;
 use aya::programs::SchedClassifier;
 use aya::{Ebpf, EbpfLoader};
 use chrono::{DateTime, Utc};
-use nexa_abi::layout::{Direction, State, map};
+use nexa_abi::layout::{DEFAULT_DENY_SLOT, Direction, IMPLICIT_SLOT, RuleCounters, State, map};
 use nexa_abi::reason::Reason;
 use nexa_gateway_core::install::Moment;
 use nexa_gateway_core::{Installer, Lowered};
-use nexa_types::{DeviceId, Generation};
+use nexa_types::{DeviceId, Generation, RuleId};
 
 mod links;
 mod maps;
@@ -61,6 +62,8 @@ pub struct Dataplane {
     writes: u64,
     /// Devices of the policy in force, by the index that counters know them under.
     devices: HashMap<u32, DeviceId>,
+    /// Rules of the policy in force, by the slot that counters know them under.
+    rules: Vec<(u16, RuleName)>,
 }
 
 /// Counters of everything at one moment.
@@ -70,8 +73,38 @@ pub struct Counters {
     pub generation: Generation,
     /// One entry per device of the policy.
     pub peers: Vec<PeerCounters>,
+    /// What every gateway has first, then one entry per rule of the policy.
+    pub rules: Vec<(RuleName, RuleCounters)>,
     /// Packets dropped on wg0, whosever they were.
     pub drops: Vec<Drops>,
+}
+
+/// Who decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RuleName {
+    /// Nobody, so the packet was dropped.
+    DefaultDeny,
+    /// What every device may reach without a rule.
+    Implicit,
+    /// A rule.
+    Rule(RuleId),
+}
+
+impl fmt::Display for RuleName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DefaultDeny => f.write_str("default_deny"),
+            Self::Implicit => f.write_str("implicit"),
+            Self::Rule(rule) => rule.fmt(f),
+        }
+    }
+}
+
+fn rule_names(rules: impl Iterator<Item = (u16, RuleId)>) -> Vec<(u16, RuleName)> {
+    [(DEFAULT_DENY_SLOT, RuleName::DefaultDeny), (IMPLICIT_SLOT, RuleName::Implicit)]
+        .into_iter()
+        .chain(rules.map(|(slot, rule)| (slot, RuleName::Rule(rule))))
+        .collect()
 }
 
 /// Counters of a device. Packets are counted as the segments that they are on the wire.
@@ -120,6 +153,7 @@ impl Dataplane {
         if let Some(dir) = &options.pin_dir {
             std::fs::create_dir_all(dir)
                 .with_context(|| format!("cannot make {}; is a bpffs mounted there?", dir.display()))?;
+            maps::unpin_foreign(dir)?;
             for name in maps::PINNED {
                 loader.map_pin_path(name, dir.join(name));
             }
@@ -141,6 +175,7 @@ impl Dataplane {
             reader,
             writes: 0,
             devices: HashMap::new(),
+            rules: rule_names(std::iter::empty()),
         })
     }
 
@@ -182,6 +217,7 @@ impl Dataplane {
         self.maps.prepare(&plan).with_context(|| format!("generation {generation} cannot be installed"))?;
         self.maps.flip(plan.state);
         self.devices = installer.devices().collect();
+        self.rules = rule_names(installer.rules());
         state::wait_for_programs();
         match self.maps.clean_up(&plan) {
             Ok(()) => self.installer = Some(Arc::new(installer)),
@@ -239,7 +275,9 @@ impl Dataplane {
             });
         }
         peers.sort_by_key(|peer| peer.device);
-        Ok(Counters { generation: self.generation(), peers, drops: self.maps.drops()? })
+        let rules = self.rules.iter().map(|(slot, name)| Ok((*name, self.maps.rule_counters(*slot)?)));
+        let rules = rules.collect::<anyhow::Result<_>>()?;
+        Ok(Counters { generation: self.generation(), peers, rules, drops: self.maps.drops()? })
     }
 
     /// A program, for runs on packets that never were on a wire.

@@ -2,6 +2,7 @@
 
 mod collector;
 mod listener;
+mod wireguard;
 
 pub use collector::GatewayCollector;
 pub use listener::{Metrics, bind};

@@ -65,7 +65,11 @@ mod tests {
     }
 
     fn names(of: &[u8]) -> HashMap<PublicKey, PeerName> {
-        let name = |n: &u8| PeerName { device: peer(*n).device, name: String::new() };
+        let name = |n: &u8| PeerName {
+            device: peer(*n).device,
+            name: String::new(),
+            addresses: peer(*n).addresses(),
+        };
         of.iter().map(|n| (peer(*n).public_key, name(n))).collect()
     }
 

@@ -1,6 +1,7 @@
 //! What the parts of the daemon tell each other and the metrics: a few numbers, no policy.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -44,13 +45,18 @@ pub struct PeerName {
     pub device: DeviceId,
     /// Its name.
     pub name: String,
+    /// Its addresses in the tunnel.
+    pub addresses: [IpAddr; 2],
 }
 
 impl Applied {
     /// Takes what is told of a snapshot that is in force.
     pub fn new(revision: Revision, hash: String, snapshot: &Snapshot) -> Self {
-        let name =
-            |peer: &nexa_wire::snapshot::Peer| PeerName { device: peer.device, name: peer.name.clone() };
+        let name = |peer: &nexa_wire::snapshot::Peer| PeerName {
+            device: peer.device,
+            name: peer.name.clone(),
+            addresses: peer.addresses(),
+        };
         let peers = snapshot.peers.iter().map(|peer| (peer.public_key, name(peer))).collect();
         Self { revision, hash, peers: Arc::new(peers) }
     }

@@ -9,7 +9,7 @@ use nexa_config::{Inputs, Stop, read};
 use nexa_gateway::config::{Command, CommandLine, LogFormat, PROGRAM};
 
 /// Each setting with a value that is not its default.
-const SAMPLES: [(&str, &str); 12] = [
+const SAMPLES: [(&str, &str); 15] = [
     ("interface", "wg7"),
     ("uplink", "eth7"),
     ("pin_dir", "/sys/fs/bpf/elsewhere"),
@@ -20,6 +20,9 @@ const SAMPLES: [(&str, &str); 12] = [
     ("socket", "/run/elsewhere.sock"),
     ("verify_seconds", "7"),
     ("metrics_listen", "[::1]:1"),
+    ("peer_metrics", "on"),
+    ("rule_metrics", "on"),
+    ("wireguard_metrics", "on"),
     ("log_format", "json"),
     ("log_filter", "debug"),
 ];

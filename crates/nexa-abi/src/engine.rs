@@ -3,8 +3,8 @@
 //! The BPF programs and the tests on the host run this same code, each with its own [`Tables`].
 
 use crate::layout::{
-    ALLOW, DENY, DestKey, EMPTY_CLASS, EMPTY_SET, FLOW_ANSWERED, FLOW_CLOSING, FLOW_NEW, FlowKey, FlowValue,
-    PeerKey, PortsKey, PortsValue, Profile, SILENT, State,
+    ALLOW, DEFAULT_DENY_SLOT, DENY, DestKey, EMPTY_CLASS, EMPTY_SET, FLOW_ANSWERED, FLOW_CLOSING, FLOW_NEW,
+    FlowKey, FlowValue, PeerKey, PortsKey, PortsValue, Profile, SILENT, State,
 };
 use crate::packet::{ICMP, ICMPV6, Kind, Packet, TCP};
 use crate::reason::Reason;
@@ -43,6 +43,8 @@ pub struct Verdict {
     pub peer: u32,
     /// Number of the rule that allows or refuses it; 0 where none does.
     pub rule: u32,
+    /// Where that is counted. Of no meaning where no rule was asked.
+    pub slot: u16,
 }
 
 /// [`Verdict::peer`] of a packet that is nobody's. No peer has this index.
@@ -51,7 +53,7 @@ pub const NOBODY: u32 = u32::MAX;
 impl Verdict {
     /// A packet that ends before any rule was asked.
     pub const fn drop(peer: u32, reason: Reason) -> Self {
-        Self { dropped: Some(reason), peer, rule: 0 }
+        Self { dropped: Some(reason), peer, rule: 0, slot: DEFAULT_DENY_SLOT }
     }
 }
 
@@ -115,7 +117,8 @@ pub fn hypothetical<T: Tables>(tables: &T, source: &PeerKey, tuple: &FlowKey, no
     }
 }
 
-const NOTHING_SAID: PortsValue = PortsValue { verdict: SILENT, rule: 0, not_after_ns: 0 };
+const NOTHING_SAID: PortsValue =
+    PortsValue { verdict: SILENT, slot: DEFAULT_DENY_SLOT, rule: 0, not_after_ns: 0 };
 
 fn lookup<T: Tables>(tables: &T, set: u32, tuple: &FlowKey, now_ns: u64) -> PortsValue {
     if set == EMPTY_SET {
@@ -193,14 +196,14 @@ fn follow<T: Tables>(tables: &T, key: &FlowKey, profile: &Profile, turn: &Turn) 
         advance(flow, turn);
         let current = flow.shared == profile.shared && flow.own == profile.own && flow.epoch == profile.epoch;
         if current && now_ns < flow.not_after_ns {
-            Seen::Live { rule: flow.rule }
+            Seen::Live { rule: flow.rule, slot: flow.slot }
         } else {
             Seen::Stale { phase: flow.phase }
         }
     });
     match seen {
         None | Some(Seen::Dead) => Verdict::drop(profile.peer, Reason::NoFlow),
-        Some(Seen::Live { rule }) => Verdict { dropped: None, peer: profile.peer, rule },
+        Some(Seen::Live { rule, slot }) => Verdict { dropped: None, peer: profile.peer, rule, slot },
         Some(Seen::Stale { phase }) => {
             let word = decide(tables, profile, key, now_ns);
             if word.verdict == ALLOW {
@@ -215,8 +218,8 @@ fn follow<T: Tables>(tables: &T, key: &FlowKey, profile: &Profile, turn: &Turn) 
 
 enum Seen {
     Dead,
-    Live { rule: u32 },
-    Stale { phase: u32 },
+    Live { rule: u32, slot: u16 },
+    Stale { phase: u16 },
 }
 
 /// Decides on a packet that belongs to no flow; allowed, it begins one.
@@ -234,7 +237,7 @@ fn begin<T: Tables>(tables: &T, packet: &Packet, profile: &Profile, now_ns: u64)
     verdict_of(profile, &word)
 }
 
-const fn flow_of(profile: &Profile, value: &PortsValue, phase: u32, now_ns: u64) -> FlowValue {
+const fn flow_of(profile: &Profile, value: &PortsValue, phase: u16, now_ns: u64) -> FlowValue {
     FlowValue {
         peer: profile.peer,
         shared: profile.shared,
@@ -242,6 +245,7 @@ const fn flow_of(profile: &Profile, value: &PortsValue, phase: u32, now_ns: u64)
         epoch: profile.epoch,
         rule: value.rule,
         phase,
+        slot: value.slot,
         seen_ns: now_ns,
         not_after_ns: value.not_after_ns,
     }
@@ -253,11 +257,11 @@ const fn verdict_of(profile: &Profile, word: &PortsValue) -> Verdict {
         SILENT => Some(Reason::NoRule),
         _ => Some(Reason::RuleDeny),
     };
-    Verdict { dropped, peer: profile.peer, rule: word.rule }
+    Verdict { dropped, peer: profile.peer, rule: word.rule, slot: word.slot }
 }
 
 /// How long a silent flow lives, by protocol and phase (RFC 5382 §5 for TCP, RFC 4787 §4.3 for UDP).
-const fn idle_limit_ns(protocol: u8, phase: u32) -> u64 {
+const fn idle_limit_ns(protocol: u8, phase: u16) -> u64 {
     match (protocol, phase) {
         (TCP, FLOW_ANSWERED) => 2 * 3600 * SECOND_NS + 240 * SECOND_NS,
         (TCP | ICMP | ICMPV6, _) | (_, FLOW_NEW) => 30 * SECOND_NS,

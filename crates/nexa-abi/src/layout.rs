@@ -8,6 +8,18 @@ use crate::reason::MAX_REASONS;
 /// Most peers that a gateway serves: the range of a peer index.
 pub const MAX_PEERS: u32 = 16_384;
 
+/// Most rules of one policy. Two policies, and a rest that waits before it is given again, fit into the slots.
+pub const MAX_RULES: u32 = RULE_SLOTS as u32 / 2 - 2;
+
+/// Positions in the RULE_COUNTERS map. What rules count is dense there, whatever their numbers are.
+pub const RULE_SLOTS: u16 = 1 << 15;
+
+/// Where packets are counted that no rule speaks of.
+pub const DEFAULT_DENY_SLOT: u16 = 0;
+
+/// Where packets are counted that are admitted without a rule.
+pub const IMPLICIT_SLOT: u16 = 1;
+
 /// The set of a peer for whom no rule speaks. Never in the DEST map.
 pub const EMPTY_SET: u32 = 0;
 
@@ -30,6 +42,8 @@ pub mod map {
     pub const FLOWS: &str = "FLOWS";
     /// Peer index → [`super::PeerCounters`], per CPU.
     pub const PEER_COUNTERS: &str = "PEER_COUNTERS";
+    /// Slot of a rule → [`super::RuleCounters`], per CPU.
+    pub const RULE_COUNTERS: &str = "RULE_COUNTERS";
     /// [`super::drop_index`] → packets, per CPU.
     pub const DROPS: &str = "DROPS";
 }
@@ -153,18 +167,21 @@ impl PortsKey {
 }
 
 /// [`PortsValue::verdict`]: admit.
-pub const ALLOW: u32 = 1;
+pub const ALLOW: u16 = 1;
 /// [`PortsValue::verdict`]: refuse. Any other value refuses too.
-pub const DENY: u32 = 2;
+pub const DENY: u16 = 2;
 /// [`PortsValue::verdict`]: nothing is said. Never in the map.
-pub const SILENT: u32 = 0;
+pub const SILENT: u16 = 0;
 
 /// The final word on a class, protocol and port.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PortsValue {
     /// [`ALLOW`] or [`DENY`].
-    pub verdict: u32,
+    pub verdict: u16,
+    /// Where the rule's packets are counted. Version 0.1 had a verdict of four bytes here: its entries count as nobody's
+    /// until the first swap.
+    pub slot: u16,
     /// Number of the rule that decides; 0 for what is implicit.
     pub rule: u32,
     /// Boot clock, nanoseconds: the verdict holds before, afterwards everything is refused. `u64::MAX` is for ever.
@@ -209,11 +226,11 @@ impl FlowKey {
 }
 
 /// Only the peer has spoken.
-pub const FLOW_NEW: u32 = 0;
+pub const FLOW_NEW: u16 = 0;
 /// Both have.
-pub const FLOW_ANSWERED: u32 = 1;
+pub const FLOW_ANSWERED: u16 = 1;
 /// TCP: one of them has closed or reset.
-pub const FLOW_CLOSING: u32 = 2;
+pub const FLOW_CLOSING: u16 = 2;
 
 /// A conversation that was allowed, under which policy, and when it was last heard.
 #[repr(C)]
@@ -230,7 +247,9 @@ pub struct FlowValue {
     /// Number of the rule that allowed it.
     pub rule: u32,
     /// [`FLOW_NEW`], [`FLOW_ANSWERED`] or [`FLOW_CLOSING`].
-    pub phase: u32,
+    pub phase: u16,
+    /// [`PortsValue::slot`] of the verdict that allowed it.
+    pub slot: u16,
     /// Boot clock, nanoseconds: when it was last heard, to within a second.
     pub seen_ns: u64,
     /// [`PortsValue::not_after_ns`] of the verdict that allowed it.
@@ -251,6 +270,20 @@ pub struct PeerCounters {
     pub sent_bytes: u64,
     /// Packets from and to the peer that were dropped, by [`crate::reason::Reason`].
     pub drops: [u64; MAX_REASONS],
+}
+
+/// What one CPU counted of one rule, in both directions. Packets are segments, bytes those of IP.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RuleCounters {
+    /// Packets that the rule let pass, those on its flows too.
+    pub allowed_packets: u64,
+    /// Their bytes.
+    pub allowed_bytes: u64,
+    /// Packets that the rule refused.
+    pub denied_packets: u64,
+    /// Their bytes.
+    pub denied_bytes: u64,
 }
 
 /// Position in the DROPS map.
@@ -278,4 +311,5 @@ sizes! {
     FlowKey = 40, align 1;
     FlowValue = 40, align 8;
     PeerCounters = 160, align 8;
+    RuleCounters = 32, align 8;
 }

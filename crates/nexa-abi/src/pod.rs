@@ -1,7 +1,8 @@
 //! Leave for user space to hand the map types to the kernel as they are.
 
 use crate::layout::{
-    DestKey, FlowKey, FlowValue, PeerCounters, PeerKey, PeerValue, PortsKey, PortsValue, Profile, State,
+    DestKey, FlowKey, FlowValue, PeerCounters, PeerKey, PeerValue, PortsKey, PortsValue, Profile,
+    RuleCounters, State,
 };
 
 macro_rules! pod {
@@ -12,4 +13,16 @@ macro_rules! pod {
     };
 }
 
-pod!(DestKey, FlowKey, FlowValue, PeerCounters, PeerKey, PeerValue, PortsKey, PortsValue, Profile, State);
+pod!(
+    DestKey,
+    FlowKey,
+    FlowValue,
+    PeerCounters,
+    PeerKey,
+    PeerValue,
+    PortsKey,
+    PortsValue,
+    Profile,
+    RuleCounters,
+    State
+);

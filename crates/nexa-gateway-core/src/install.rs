@@ -5,16 +5,17 @@
 //! becomes live by the one store that names it. What the previous generation alone used is deleted after that store
 //! and after every program that may have begun before it has ended.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use chrono::{DateTime, Utc};
 use nexa_abi::layout::{
     DestKey, EMPTY_CLASS, EMPTY_SET, MAX_PEERS, PeerKey, PeerValue, PortsKey, PortsValue, Profile, State,
 };
-use nexa_types::DeviceId;
+use nexa_types::{DeviceId, RuleId};
 
 use crate::content::Content;
 use crate::lower::{DestEntry, Lowered, LoweredPeer, PortsEntry};
+use crate::slots::Slots;
 
 /// A prefix of the DEST map with its number given.
 pub type Dest = (u32, DestKey, u32);
@@ -42,6 +43,8 @@ pub struct Plan {
     pub delete_ports: Vec<(u32, PortsKey)>,
     /// Indexes whose counters start anew, before the flip.
     pub reset_counters: Vec<u32>,
+    /// Slots of rules whose counters start anew, before the flip.
+    pub reset_rules: Vec<u16>,
 }
 
 /// Boot clock and wall clock at one moment, and until when the policy may be served at all.
@@ -63,6 +66,7 @@ pub struct Installer {
     /// Sets whose entries hold the numbers of their classes, not their positions.
     sets: Numbers<Vec<DestEntry>>,
     classes: Numbers<Vec<PortsEntry>>,
+    slots: Slots,
     peers: BTreeMap<DeviceId, Installed>,
     /// Indexes that nobody has, longest free first.
     free: VecDeque<u32>,
@@ -107,6 +111,8 @@ pub struct Found {
     pub dest: Vec<(u32, DestKey)>,
     /// All prefixes of PORTS: bits and key.
     pub ports: Vec<(u32, PortsKey)>,
+    /// Numbers of rules with their slots, as PORTS has them.
+    pub rules: BTreeSet<(u32, u16)>,
 }
 
 impl Installer {
@@ -127,6 +133,7 @@ impl Installer {
         installer.sets.last = last(&mut found.dest.iter().map(|(_, key)| number(key.set)));
         installer.classes.last = last(&mut found.ports.iter().map(|(_, key)| number(key.class)));
         installer.keep_indexes(found, lowered);
+        installer.slots = Slots::found(&found.rules);
         // Nothing is known of either bank: write every position of the idle one.
         installer.written = [(0..MAX_PEERS).collect(), (0..MAX_PEERS).collect()];
 
@@ -160,6 +167,7 @@ impl Installer {
     /// it starts over with [`Self::adopt`].
     pub fn plan(&mut self, lowered: &Lowered, moment: Moment) -> Plan {
         let mut plan = Plan { state: State::new(self.generation + 1), ..Plan::default() };
+        plan.reset_rules = self.slots.replace(&lowered.rules);
         let classes = self.plan_classes(lowered, &mut plan);
         let sets = self.plan_sets(lowered, &classes, &mut plan);
         self.plan_peers(lowered, &sets, moment, &mut plan);
@@ -181,7 +189,10 @@ impl Installer {
             set.iter().map(|entry| dest(*entry, *number)).map(|(bits, key, class)| ((bits, key), class))
         });
         let ports = self.classes.by_content.iter().flat_map(|(class, number)| {
-            class.iter().map(|entry| ports(*entry, *number)).map(|(bits, key, value)| ((bits, key), value))
+            class
+                .iter()
+                .map(|entry| ports(*entry, *number, &self.slots))
+                .map(|(bits, key, value)| ((bits, key), value))
         });
         Content {
             state: State::new(self.generation),
@@ -192,6 +203,11 @@ impl Installer {
         }
     }
 
+    /// Rules by the slot that counters know them under, without those that every gateway has.
+    pub fn rules(&self) -> impl Iterator<Item = (u16, RuleId)> + '_ {
+        self.slots.iter().map(|(rule, slot)| (slot, RuleId(rule)))
+    }
+
     /// Devices by the index that counters and flows know them under.
     pub fn devices(&self) -> impl Iterator<Item = (u32, DeviceId)> + '_ {
         self.peers.iter().map(|(device, installed)| (installed.index, *device))
@@ -200,11 +216,11 @@ impl Installer {
     fn plan_classes(&mut self, lowered: &Lowered, plan: &mut Plan) -> Vec<u32> {
         let (numbers, added, gone) = self.classes.replace(lowered.classes.iter().cloned(), EMPTY_CLASS);
         for (class, number) in added {
-            plan.insert_ports.extend(class.iter().map(|entry| ports(*entry, number)));
+            plan.insert_ports.extend(class.iter().map(|entry| ports(*entry, number, &self.slots)));
         }
         for (class, number) in gone {
             plan.delete_ports
-                .extend(class.iter().map(|entry| ports(*entry, number)).map(|(bits, key, _)| (bits, key)));
+                .extend(class.iter().map(|entry| (entry.prefix_bits, ports_key(*entry, number))));
         }
         numbers
     }
@@ -345,8 +361,12 @@ fn dest(entry: DestEntry, set: u32) -> Dest {
     (entry.prefix_bits, key, entry.class)
 }
 
-fn ports(entry: PortsEntry, class: u32) -> Ports {
-    let key =
-        PortsKey { class: class.to_be_bytes(), protocol: entry.protocol, port: entry.port.to_be_bytes() };
-    (entry.prefix_bits, key, PortsValue { verdict: entry.verdict, rule: entry.rule, not_after_ns: u64::MAX })
+fn ports(entry: PortsEntry, class: u32, slots: &Slots) -> Ports {
+    let PortsEntry { prefix_bits, verdict, rule, .. } = entry;
+    let value = PortsValue { verdict, slot: slots.of(rule), rule, not_after_ns: u64::MAX };
+    (prefix_bits, ports_key(entry, class), value)
+}
+
+const fn ports_key(entry: PortsEntry, class: u32) -> PortsKey {
+    PortsKey { class: class.to_be_bytes(), protocol: entry.protocol, port: entry.port.to_be_bytes() }
 }

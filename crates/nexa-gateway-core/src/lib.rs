@@ -13,6 +13,7 @@ pub mod explain;
 pub mod install;
 pub mod lower;
 pub mod model;
+mod slots;
 
 pub use content::Content;
 pub use explain::explain;

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 use ipnet::IpNet;
-use nexa_abi::layout::{ALLOW, DENY, DestKey, Family, MAX_PEERS, PeerKey, PortsKey};
+use nexa_abi::layout::{ALLOW, DENY, DestKey, Family, MAX_PEERS, MAX_RULES, PeerKey, PortsKey};
 use nexa_abi::packet;
 use nexa_policy::compile::{Class, Grant, Set};
 use nexa_policy::model::Effect;
@@ -29,6 +29,9 @@ pub enum LowerError {
         "{0} devices are more than the {MAX_PEERS} that one gateway serves; move some to another network"
     )]
     Peers(usize),
+    /// More rules than are counted apart.
+    #[error("{0} rules are more than the {MAX_RULES} that one gateway counts; merge some")]
+    Rules(usize),
     /// More prefixes or ports than the maps hold.
     #[error(
         "policy needs {needed} {map} entries, more than the {MAX_ENTRIES} that the map holds; merge prefixes or port ranges"
@@ -50,6 +53,8 @@ pub struct Lowered {
     pub sets: Vec<Vec<DestEntry>>,
     /// Index 0 grants nothing.
     pub classes: Vec<Vec<PortsEntry>>,
+    /// Numbers of the rules, those too that decide nothing.
+    pub rules: Vec<u32>,
 }
 
 /// A device, its addresses and its two sets.
@@ -90,7 +95,7 @@ pub struct PortsEntry {
     /// First port of the prefix.
     pub port: u16,
     /// [`ALLOW`] or [`DENY`].
-    pub verdict: u32,
+    pub verdict: u16,
     /// Number of the rule that decides.
     pub rule: u32,
 }
@@ -102,6 +107,9 @@ pub struct PortsEntry {
 pub fn lower(snapshot: &Snapshot, local: &[IpAddr]) -> Result<Lowered, LowerError> {
     if snapshot.peers.len() > MAX_PEERS as usize {
         return Err(LowerError::Peers(snapshot.peers.len()));
+    }
+    if snapshot.rules.len() > MAX_RULES as usize {
+        return Err(LowerError::Rules(snapshot.rules.len()));
     }
     let compiled = nexa_policy::compile(&model::from_snapshot(snapshot, local)?);
     let peers = snapshot.peers.iter().zip(&compiled.peers).map(|(peer, compiled)| LoweredPeer {
@@ -115,6 +123,7 @@ pub fn lower(snapshot: &Snapshot, local: &[IpAddr]) -> Result<Lowered, LowerErro
         peers: peers.collect(),
         sets: compiled.sets.iter().map(dest_entries).collect(),
         classes: compiled.classes.iter().map(ports_entries).collect(),
+        rules: snapshot.rules.iter().map(|rule| rule.id.0).collect(),
     };
     for (map, needed) in [
         ("prefix", lowered.sets.iter().map(Vec::len).sum()),
@@ -294,7 +303,7 @@ mod tests {
     }
 
     /// The longest prefix that holds a port, as the kernel finds it.
-    fn longest(entries: &[PortsEntry], protocol: u8, port: u16) -> Option<(u32, u32)> {
+    fn longest(entries: &[PortsEntry], protocol: u8, port: u16) -> Option<(u16, u32)> {
         entries
             .iter()
             .filter(|entry| match entry.prefix_bits {

@@ -1,6 +1,7 @@
 //! Snapshots that contradict themselves are refused as a whole.
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
+use nexa_abi::layout::MAX_RULES;
 use nexa_gateway_core::model::ModelError;
 use nexa_gateway_core::{LowerError, lower};
 use nexa_types::{ResourceId, RuleId};
@@ -72,4 +73,18 @@ fn an_empty_list_is_refused_and_not_taken_for_everything() {
     ] {
         assert!(matches!(refusal(change), ModelError::EmptyList(_)));
     }
+}
+
+#[test]
+fn more_rules_than_are_counted_apart_are_refused() {
+    let mut snapshot = sample();
+    let rule = snapshot.rules[0].clone();
+    let rules =
+        |count: u32| (1..=count).map(|id| nexa_wire::snapshot::Rule { id: RuleId(id), ..rule.clone() });
+    snapshot.rules = rules(MAX_RULES).collect();
+    lower(&snapshot, &[]).unwrap();
+    snapshot.rules = rules(MAX_RULES + 1).collect();
+    let refused = lower(&snapshot, &[]).unwrap_err();
+    assert_eq!(refused, LowerError::Rules(MAX_RULES as usize + 1));
+    assert!(refused.to_string().ends_with("merge some"), "{refused}");
 }

@@ -1,12 +1,14 @@
 //! The maps from user space. This process is the only writer of each, but for flows and counters.
 
+use std::path::Path;
+
 use anyhow::Context as _;
 use aya::Ebpf;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
 use nexa_abi::layout::{
     DestKey, Direction, FlowKey, FlowValue, PeerCounters, PeerKey, PeerValue, PortsKey, PortsValue, Profile,
-    State, drop_index, map,
+    RuleCounters, State, drop_index, map,
 };
 use nexa_abi::reason::Reason;
 use nexa_gateway_core::Plan;
@@ -16,7 +18,7 @@ use super::Drops;
 use super::state::StateWord;
 
 /// Maps that outlive the daemon: all of them.
-pub const PINNED: [&str; 8] = [
+pub const PINNED: [&str; 9] = [
     map::STATE,
     map::PEERS,
     map::PROFILES,
@@ -24,8 +26,51 @@ pub const PINNED: [&str; 8] = [
     map::PORTS,
     map::FLOWS,
     map::PEER_COUNTERS,
+    map::RULE_COUNTERS,
     map::DROPS,
 ];
+
+/// Bytes of each map's key and value.
+const SIZES: [(&str, usize, usize); 9] = [
+    (map::STATE, INDEX, size_of::<State>()),
+    (map::PEERS, size_of::<PeerKey>(), size_of::<PeerValue>()),
+    (map::PROFILES, INDEX, size_of::<Profile>()),
+    (map::DEST, PREFIX + size_of::<DestKey>(), size_of::<u32>()),
+    (map::PORTS, PREFIX + size_of::<PortsKey>(), size_of::<PortsValue>()),
+    (map::FLOWS, size_of::<FlowKey>(), size_of::<FlowValue>()),
+    (map::PEER_COUNTERS, INDEX, size_of::<PeerCounters>()),
+    (map::RULE_COUNTERS, INDEX, size_of::<RuleCounters>()),
+    (map::DROPS, INDEX, size_of::<u64>()),
+];
+
+/// Key of an array.
+const INDEX: usize = size_of::<u32>();
+
+/// Length in front of a trie's key.
+const PREFIX: usize = size_of::<u32>();
+
+/// Removes the pins of a version whose maps have another layout: the loader would take them without a look. All of them,
+/// because maps refer to each other. Programs that are attached keep theirs until they are replaced.
+pub fn unpin_foreign(dir: &Path) -> anyhow::Result<()> {
+    let is_foreign = |(name, key, value): &(&str, usize, usize)| -> anyhow::Result<bool> {
+        let pin = dir.join(name);
+        if !pin.exists() {
+            return Ok(false);
+        }
+        let info = MapData::from_pin(&pin)?.info()?;
+        Ok((info.key_size() as usize, info.value_size() as usize) != (*key, *value))
+    };
+    for map in &SIZES {
+        if is_foreign(map).with_context(|| format!("cannot look at the pinned map {}", map.0))? {
+            tracing::warn!(map = map.0, "the pinned maps are of another version; starting with empty ones");
+            for name in PINNED.map(|name| dir.join(name)).iter().filter(|pin| pin.exists()) {
+                std::fs::remove_file(name).with_context(|| format!("cannot remove {}", name.display()))?;
+            }
+            return Ok(());
+        }
+    }
+    Ok(())
+}
 
 /// Every map, typed.
 pub struct Maps {
@@ -36,6 +81,7 @@ pub struct Maps {
     ports: LpmTrie<MapData, PortsKey, PortsValue>,
     flows: HashMap<MapData, FlowKey, FlowValue>,
     peer_counters: PerCpuArray<MapData, PeerCounters>,
+    rule_counters: PerCpuArray<MapData, RuleCounters>,
     drops: PerCpuArray<MapData, u64>,
 }
 
@@ -55,17 +101,20 @@ impl Maps {
             ports: take(map::PORTS)?.try_into()?,
             flows: take(map::FLOWS)?.try_into()?,
             peer_counters: take(map::PEER_COUNTERS)?.try_into()?,
+            rule_counters: take(map::RULE_COUNTERS)?.try_into()?,
             drops: take(map::DROPS)?.try_into()?,
         })
     }
 
     /// What an earlier daemon left.
     pub fn find(&self) -> anyhow::Result<Found> {
+        let ports: Vec<_> = self.ports.iter().collect::<Result<_, _>>().context("cannot read PORTS")?;
         Ok(Found {
             state: self.state(),
             peers: self.peers.iter().collect::<Result<_, _>>().context("cannot read PEERS")?,
             dest: keys(self.dest.keys()).context("cannot read DEST")?,
-            ports: keys(self.ports.keys()).context("cannot read PORTS")?,
+            rules: ports.iter().map(|(_, value)| (value.rule, value.slot)).collect(),
+            ports: ports.into_iter().map(|(key, _)| (key.prefix_len(), key.data())).collect(),
         })
     }
 
@@ -83,11 +132,10 @@ impl Maps {
             self.dest.insert(&Key::new(*bits, *key), class, 0).context("cannot write DEST")?;
         }
         for index in &plan.reset_counters {
-            let zeros = PerCpuValues::try_from(vec![
-                PeerCounters::default();
-                aya::util::nr_cpus().map_err(|(_, error)| error)?
-            ])?;
-            self.peer_counters.set(*index, zeros, 0).context("cannot reset PEER_COUNTERS")?;
+            self.peer_counters.set(*index, zeros()?, 0).context("cannot reset PEER_COUNTERS")?;
+        }
+        for slot in &plan.reset_rules {
+            self.rule_counters.set((*slot).into(), zeros()?, 0).context("cannot reset RULE_COUNTERS")?;
         }
         for (position, profile) in &plan.profiles {
             self.profiles.set(*position, profile, 0).context("cannot write PROFILES")?;
@@ -132,6 +180,18 @@ impl Maps {
         Ok(sum)
     }
 
+    /// A rule's counters, of all CPUs together.
+    pub fn rule_counters(&self, slot: u16) -> anyhow::Result<RuleCounters> {
+        let mut sum = RuleCounters::default();
+        for counted in self.rule_counters.get(&slot.into(), 0).context("cannot read RULE_COUNTERS")?.iter() {
+            sum.allowed_packets += counted.allowed_packets;
+            sum.allowed_bytes += counted.allowed_bytes;
+            sum.denied_packets += counted.denied_packets;
+            sum.denied_bytes += counted.denied_bytes;
+        }
+        Ok(sum)
+    }
+
     /// Drops by reason and direction, of all CPUs together.
     pub fn drops(&self) -> anyhow::Result<Vec<Drops>> {
         let mut drops = Vec::new();
@@ -153,6 +213,11 @@ impl Maps {
         }
         Ok(())
     }
+}
+
+/// Zero on every CPU.
+fn zeros<T: aya::Pod + Default>() -> anyhow::Result<PerCpuValues<T>> {
+    Ok(PerCpuValues::try_from(vec![T::default(); aya::util::nr_cpus().map_err(|(_, error)| error)?])?)
 }
 
 fn keys<K: aya::Pod>(

@@ -3,12 +3,15 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use nexa_abi::layout::RuleCounters;
 use nexa_types::{DeviceId, PublicKey};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{CounterVec, GaugeVec, Opts};
 
-use crate::dataplane::{Counters, Dataplane};
+use super::wireguard;
+use crate::config::{InterfaceName, Series, Switch};
+use crate::dataplane::{Counters, Dataplane, RuleName};
 use crate::gateway::lock;
 use crate::reports::last_handshake_unix;
 use crate::status::{PeerName, Status};
@@ -19,16 +22,20 @@ pub struct GatewayCollector {
     dataplane: Arc<Mutex<Dataplane>>,
     tunnel: Arc<Mutex<Tunnel>>,
     status: Arc<Status>,
+    series: Series,
+    interface: InterfaceName,
 }
 
 impl GatewayCollector {
-    /// Reads from these.
+    /// Reads from these, and tells what `series` says.
     pub const fn new(
         dataplane: Arc<Mutex<Dataplane>>,
         tunnel: Arc<Mutex<Tunnel>>,
         status: Arc<Status>,
+        series: Series,
+        interface: InterfaceName,
     ) -> Self {
-        Self { dataplane, tunnel, status }
+        Self { dataplane, tunnel, status, series, interface }
     }
 }
 
@@ -92,6 +99,12 @@ impl GatewayCollector {
         let help = "Seconds since the control plane last confirmed the snapshot in force.";
         families.gauge("nexavpn_snapshot_age_seconds", help, &[], age);
         let statuses = lock(&self.tunnel).peers();
+        if self.series.wireguard_metrics == Switch::On {
+            wireguard::families(&self.interface, &statuses, &applied.peers, families);
+        }
+        if !self.series.peer_metrics.cover(applied.peers.len()) {
+            return;
+        }
         let handshakes = statuses.iter().filter_map(|status| {
             let name = applied.peers.get(&status.public_key)?;
             Some((labels(name), last_handshake_unix(status)? as f64))
@@ -114,6 +127,10 @@ impl GatewayCollector {
             .map(|drops| (vec![drops.reason.to_owned(), drops.direction.to_owned()], drops.packets));
         let help = "Packets that the programs dropped; ingress is from devices.";
         families.counter("nexavpn_drops_total", help, &["reason", "direction"], drops);
+        self.rules(counters, families);
+        if !self.series.peer_metrics.cover(counters.peers.len()) {
+            return;
+        }
         let applied = self.status.applied();
         let names = by_device(applied.as_ref().map(|applied| &*applied.peers));
         let named: Vec<_> =
@@ -141,6 +158,36 @@ impl GatewayCollector {
     }
 }
 
+impl GatewayCollector {
+    /// What no rule speaks of is told always: it is one rule, whatever the policy.
+    fn rules(&self, counters: &Counters, families: &mut Families) {
+        let told = || {
+            counters
+                .rules
+                .iter()
+                .filter(|(rule, _)| self.series.rule_metrics == Switch::On || *rule == RuleName::DefaultDeny)
+        };
+        let values = |allowed: fn(&RuleCounters) -> u64, denied: fn(&RuleCounters) -> u64| {
+            told().flat_map(move |(rule, counted)| {
+                [("allow", allowed(counted)), ("deny", denied(counted))]
+                    // A rule only ever does one of them; a change of its effect is a new rule in its place.
+                    .into_iter()
+                    .filter(|(verdict, count)| {
+                        *count > 0 || (*rule == RuleName::DefaultDeny && *verdict == "deny")
+                    })
+                    .map(|(verdict, count)| (vec![rule.to_string(), verdict.to_owned()], count))
+            })
+        };
+        let help =
+            "Packets that a rule decided on, in both directions; default_deny is what no rule speaks of.";
+        let packets = values(|counted| counted.allowed_packets, |counted| counted.denied_packets);
+        families.counter("nexavpn_rule_packets_total", help, &["rule", "verdict"], packets);
+        let help = "Bytes of IP that a rule decided on, in both directions.";
+        let bytes = values(|counted| counted.allowed_bytes, |counted| counted.denied_bytes);
+        families.counter("nexavpn_rule_bytes_total", help, &["rule", "verdict"], bytes);
+    }
+}
+
 fn by_device(peers: Option<&HashMap<PublicKey, PeerName>>) -> HashMap<DeviceId, &PeerName> {
     peers.into_iter().flat_map(HashMap::values).map(|name| (name.device, name)).collect()
 }
@@ -149,13 +196,14 @@ fn labels(name: &PeerName) -> Vec<String> {
     vec![name.device.to_string(), name.name.clone()]
 }
 
+/// Families, each made anew.
 #[derive(Default)]
-struct Families {
+pub(super) struct Families {
     collected: Vec<MetricFamily>,
 }
 
 impl Families {
-    fn gauge(
+    pub fn gauge(
         &mut self,
         name: &str,
         help: &str,
@@ -169,7 +217,7 @@ impl Families {
         self.collected.extend(family.collect());
     }
 
-    fn counter(
+    pub fn counter(
         &mut self,
         name: &str,
         help: &str,

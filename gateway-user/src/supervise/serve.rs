@@ -53,7 +53,13 @@ pub async fn serve(started: Started, settings: &Settings) -> anyhow::Result<End>
         verifier.watch(verify_every).await;
         Ok(())
     });
-    let collector = GatewayCollector::new(dataplane, tunnel, Arc::clone(&status));
+    let collector = GatewayCollector::new(
+        dataplane,
+        tunnel,
+        Arc::clone(&status),
+        settings.series,
+        settings.host.interface.clone(),
+    );
     tasks.spawn(metrics.serve(collector));
     let watch = guard::watch(Arc::clone(&gateway.guard), events, Arc::clone(&status));
     tasks.spawn(async {

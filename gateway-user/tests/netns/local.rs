@@ -121,6 +121,50 @@ fn what_is_explained_is_what_happens_to_packets() {
 }
 
 #[test]
+fn series_are_told_as_the_settings_say() {
+    in_namespace(|| {
+        runtime().block_on(async {
+            let mut control = FakeControl::start().await;
+            let host = Host::new(&control.address.to_string());
+            let settings = ["--rule-metrics=on", "--peer-metrics=off", "--wireguard-metrics=on"];
+            let client = Client::start();
+            let mut snapshot = snapshot();
+            snapshot.peers[0].public_key = client.public_key;
+            let (mut daemon, public_key, _connection) =
+                in_force(&host, &mut control, &snapshot, &settings).await;
+            client.connect_to(public_key);
+            client.wait_for_ping("100.96.0.1");
+            let metrics = daemon.metrics();
+            let labels = format!(
+                "{{allowed_ips=\"100.96.0.2/32,fd6e:7861::2/128\",interface=\"wg0\",public_key=\"{}\"}}",
+                client.public_key
+            );
+            for name in ["sent_bytes_total", "received_bytes_total", "latest_handshake_seconds"] {
+                let line =
+                    metrics.lines().find(|line| line.starts_with(&format!("wireguard_{name}{labels} ")));
+                assert!(line.is_some_and(|line| !line.ends_with(" 0")), "{name}: {metrics}");
+            }
+            assert!(
+                metrics.contains("nexavpn_rule_packets_total{rule=\"implicit\",verdict=\"allow\"}"),
+                "{metrics}"
+            );
+            assert!(!metrics.contains("nexavpn_peer_"), "{metrics}");
+            daemon.kill();
+
+            let mut daemon = host.start("log-again");
+            daemon.wait_for_log("the last good snapshot is in force");
+            let metrics = daemon.metrics();
+            assert!(
+                metrics.contains("nexavpn_rule_packets_total{rule=\"default_deny\",verdict=\"deny\"}"),
+                "{metrics}"
+            );
+            assert!(metrics.contains("nexavpn_peer_received_bytes_total"), "{metrics}");
+            assert!(!metrics.contains("implicit") && !metrics.contains("\nwireguard_"), "{metrics}");
+        });
+    });
+}
+
+#[test]
 fn what_somebody_else_writes_to_the_maps_is_found_told_and_written_over() {
     in_namespace(|| {
         runtime().block_on(async {

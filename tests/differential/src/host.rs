@@ -69,6 +69,7 @@ impl HostTables {
             state: self.state.get(),
             peers: self.peers.iter().map(|(key, peer)| (*key, PeerValue { peer: *peer })).collect(),
             dest: self.dest.keys().map(|(bits, key)| (*bits, dest_key(key))).collect(),
+            rules: self.ports.values().map(|value| (value.rule, value.slot)).collect(),
             ports: self.ports.keys().map(|(bits, key)| (*bits, ports_key(key))).collect(),
         }
     }

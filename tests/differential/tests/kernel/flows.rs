@@ -220,3 +220,36 @@ fn what_is_sent_to_a_peer_is_counted_only_if_it_passes() {
     assert_eq!(counted.drops, [("no_flow", 1)]);
     assert_eq!((counted.received_packets, counted.received_bytes), (1, 60));
 }
+
+#[test]
+fn all_packets_of_a_flow_count_for_the_rule_that_allowed_it() {
+    let mut dataplane = open();
+    apply(&mut dataplane, &granted());
+    let (peer, server) = (end("100.96.0.2", 40_000), end("10.20.0.10", 443));
+    let packets = [
+        tcp(peer, server, flag::SYN),
+        tcp(server, peer, flag::SYN | flag::ACK),
+        tcp(peer, server, flag::ACK),
+    ];
+    assert_eq!(from_peer(&dataplane, &packets[0]), Answer::Pass);
+    assert_eq!(to_peer(&dataplane, &packets[1]), Answer::Pass);
+    assert_eq!(from_peer(&dataplane, &packets[2]), Answer::Pass);
+    let refused = tcp(peer, End { port: 444, ..server }, flag::SYN);
+    assert_eq!(from_peer(&dataplane, &refused), Answer::Drop);
+    assert_eq!(
+        to_peer(&dataplane, &tcp(server, End { port: 1, ..peer }, flag::SYN)),
+        Answer::Drop,
+        "no rule was asked"
+    );
+    let counted = flat(&dataplane.counters().unwrap());
+    let rules: Vec<_> = counted.iter().filter(|(key, _)| key.starts_with("rule ")).collect();
+    let bytes: usize = packets.iter().map(Vec::len).sum();
+    let wanted = [
+        ("rule 7 allowed bytes", bytes as u64),
+        ("rule 7 allowed packets", 3),
+        ("rule default_deny denied bytes", refused.len() as u64),
+        ("rule default_deny denied packets", 1),
+    ];
+    let rules: Vec<_> = rules.into_iter().map(|(key, count)| (key.as_str(), *count)).collect();
+    assert_eq!(rules, wanted);
+}

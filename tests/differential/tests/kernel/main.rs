@@ -65,6 +65,12 @@ fn flat(counters: &Counters) -> BTreeMap<String, u64> {
             flat.insert(format!("{device} drops {reason}"), *packets);
         }
     }
+    for (rule, counted) in &counters.rules {
+        flat.insert(format!("rule {rule} allowed packets"), counted.allowed_packets);
+        flat.insert(format!("rule {rule} allowed bytes"), counted.allowed_bytes);
+        flat.insert(format!("rule {rule} denied packets"), counted.denied_packets);
+        flat.insert(format!("rule {rule} denied bytes"), counted.denied_bytes);
+    }
     flat.retain(|_, count| *count > 0);
     flat
 }

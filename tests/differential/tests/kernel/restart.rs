@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use nexa_abi::layout::Direction;
+use aya::maps::lpm_trie::LpmTrie;
+use aya::maps::{Map, MapData};
+use nexa_abi::layout::{Direction, PortsKey, PortsValue, map};
 use nexa_differential::craft::{end, flag, tcp};
 use nexa_gateway::dataplane::{Attachment, Dataplane, INGRESS, Options};
 
@@ -104,6 +106,61 @@ fn policy_and_flows_outlive_the_daemon() {
         assert_eq!(received.map(|(_, packets)| *packets), Some(2), "counters go on: {counted:?}");
         apply(&mut second, &revoked());
         assert_eq!(run(&second, INGRESS, &tcp(peer, server, flag::ACK)), Answer::Drop);
+    });
+}
+
+#[test]
+fn pinned_maps_of_another_layout_are_replaced_and_until_then_enforce() {
+    apart(|pin_dir| {
+        ip("tuntap add wg0 mode tun");
+        let (peer, server) = (end("100.96.0.2", 40_000), end("10.20.0.10", 443));
+        let mut first = pinned(pin_dir);
+        first.attach("wg0").unwrap();
+        apply(&mut first, &granted());
+        std::fs::remove_file(pin_dir.join(map::PORTS)).unwrap();
+        MapData::from_pin(pin_dir.join(map::DEST)).unwrap().pin(pin_dir.join(map::PORTS)).unwrap();
+        let second = pinned(pin_dir);
+        assert_eq!(attached("wg0"), [1, 1], "the first program, with its maps");
+        assert_eq!(run(&first, INGRESS, &tcp(peer, server, flag::SYN)), Answer::Pass);
+        assert_eq!(
+            run(&second, INGRESS, &tcp(peer, server, flag::SYN)),
+            Answer::Drop,
+            "empty maps grant nothing"
+        );
+        drop((first, second));
+
+        let mut third = pinned(pin_dir);
+        third.attach("wg0").unwrap();
+        apply(&mut third, &granted());
+        assert_eq!(run(&third, INGRESS, &tcp(peer, server, flag::SYN)), Answer::Pass);
+    });
+}
+
+#[test]
+fn entries_without_a_slot_are_served_until_the_first_swap_gives_them_one() {
+    apart(|pin_dir| {
+        let (peer, server) = (end("100.96.0.2", 40_000), end("10.20.0.10", 443));
+        let mut first = pinned(pin_dir);
+        apply(&mut first, &granted());
+        let pin = MapData::from_pin(pin_dir.join(map::PORTS)).unwrap();
+        let mut ports: LpmTrie<_, PortsKey, PortsValue> = Map::LpmTrie(pin).try_into().unwrap();
+        let entries: Vec<_> = ports.iter().map(Result::unwrap).collect();
+        for (key, value) in entries {
+            ports.insert(&key, PortsValue { slot: 0, ..value }, 0).unwrap();
+        }
+        drop(first);
+        let mut second = pinned(pin_dir);
+        assert_eq!(run(&second, INGRESS, &tcp(peer, server, flag::SYN)), Answer::Pass);
+        apply(&mut second, &granted());
+        assert_eq!(run(&second, INGRESS, &tcp(peer, server, flag::ACK)), Answer::Pass);
+        let counted = flat(&second.counters().unwrap());
+        assert_eq!(counted.get("rule 7 allowed packets"), Some(&1), "{counted:?}");
+        apply(&mut second, &granted());
+        drop(second);
+        let mut third = pinned(pin_dir);
+        apply(&mut third, &granted());
+        let counted = flat(&third.counters().unwrap());
+        assert_eq!(counted.get("rule 7 allowed packets"), Some(&1), "counters go on: {counted:?}");
     });
 }
 

@@ -1,7 +1,8 @@
 //! eval = decide ∘ lower = the programs, packet by packet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use nexa_abi::reason::Reason;
 use nexa_differential::oracle::{self, Expected};
 use nexa_differential::{effort, packets, policy, seed};
 use nexa_gateway::dataplane::INGRESS;
@@ -28,8 +29,22 @@ impl Tally {
             tally.add(format!("{device} received bytes"), bytes.len() as u64);
         };
         match expected {
-            Expected::Pass { device, .. } => received(self, device),
-            Expected::Drop { device, reason, .. } => {
+            Expected::Pass { device, rule } => {
+                received(self, device);
+                let rule = if rule == 0 { "implicit".to_owned() } else { rule.to_string() };
+                self.add(format!("rule {rule} allowed packets"), 1);
+                self.add(format!("rule {rule} allowed bytes"), bytes.len() as u64);
+            }
+            Expected::Drop { device, reason, rule } => {
+                let rule = match reason {
+                    Reason::NoRule => Some("default_deny".to_owned()),
+                    Reason::RuleDeny => Some(rule.to_string()),
+                    _ => None,
+                };
+                if let Some(rule) = rule {
+                    self.add(format!("rule {rule} denied packets"), 1);
+                    self.add(format!("rule {rule} denied bytes"), bytes.len() as u64);
+                }
                 self.add(format!("ingress {}", reason.as_str()), 1);
                 if let Some(device) = device {
                     received(self, device);
@@ -51,15 +66,21 @@ fn the_kernel_says_what_the_specification_says_and_counts_nothing_else() {
         let mut tally = Tally::default();
         for generation in 0..60 {
             let snapshot = policy::snapshot(&mut rng);
-            let before: Vec<DeviceId> =
-                dataplane.counters().unwrap().peers.iter().map(|peer| peer.device).collect();
+            let before = dataplane.counters().unwrap();
+            let devices: BTreeSet<_> = before.peers.iter().map(|peer| peer.device.to_string()).collect();
+            let rules: BTreeSet<_> = before.rules.iter().map(|(rule, _)| rule.to_string()).collect();
             apply(&mut dataplane, &snapshot);
-            // A device that was away comes back with counters at zero, one that is away is not reported.
-            tally.0.retain(|key, _| {
-                key.starts_with("ingress")
-                    || snapshot.peers.iter().any(|peer| {
-                        key.starts_with(&peer.device.to_string()) && before.contains(&peer.device)
-                    })
+            // What was away, device or rule, comes back with counters at zero; what is away is not reported.
+            tally.0.retain(|key, _| match key.split(' ').collect::<Vec<_>>()[..] {
+                ["ingress", ..] | ["rule", "default_deny" | "implicit", ..] => true,
+                ["rule", rule, ..] => {
+                    rules.contains(rule) && snapshot.rules.iter().any(|now| now.id.to_string() == rule)
+                }
+                [device, ..] => {
+                    devices.contains(device)
+                        && snapshot.peers.iter().any(|peer| peer.device.to_string() == device)
+                }
+                [] => false,
             });
             let model = model::from_snapshot(&snapshot, &[]).unwrap();
             for _ in 0..400 {
