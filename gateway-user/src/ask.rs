@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context as _;
 use nexa_wire::local::{Answer, Query, Question, Request};
 
-use crate::config::{Asking, Explain};
+use crate::config::{Asking, Explain, Flows};
 
 /// How long a daemon may take: a million entries are compared in seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -33,6 +33,20 @@ pub fn explain(explain: &Explain) -> ExitCode {
     };
     told(&explain.asking, Question::Explain(query), |answer| match answer {
         Answer::Explained(explained) => Some((explained.to_string(), success_if(explained.agrees()))),
+        _ => None,
+    })
+}
+
+/// Prints the live conversations, a line each.
+pub fn flows(flows: &Flows) -> ExitCode {
+    told(&flows.asking, Question::Flows { peer: flows.peer.clone() }, |answer| match answer {
+        Answer::Flows { flows, total } => {
+            let mut text: String = flows.iter().map(|flow| format!("{flow}\n")).collect();
+            if *total > flows.len() as u64 {
+                text += &format!("and {} more\n", total - flows.len() as u64);
+            }
+            Some((text, ExitCode::SUCCESS))
+        }
         _ => None,
     })
 }

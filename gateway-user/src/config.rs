@@ -51,6 +51,8 @@ pub enum Command {
     Status(Asking),
     /// Ask the daemon what would happen to a packet, and which rule says so.
     Explain(Explain),
+    /// Ask the daemon which conversations are live, the latest heard first.
+    Flows(Flows),
     /// Compare the kernel's maps with the policy in force, and write it anew over a difference; exit 1 if there is one.
     Verify(Asking),
 }
@@ -70,7 +72,7 @@ pub struct Settings {
     /// Folder for the private key, the last snapshot and the peers' endpoints
     #[arg(long)]
     pub state_dir: PathBuf,
-    /// Unix socket that answers `status`, `explain` and `verify`; root only [default: gateway.sock in the state folder]
+    /// Unix socket that answers `status`, `explain`, `flows` and `verify`; root only [default: gateway.sock in the state folder]
     #[arg(long)]
     pub socket: Option<PathBuf>,
     /// Seconds between two comparisons of the kernel's maps with the policy in force
@@ -216,6 +218,17 @@ impl Settings {
     pub fn socket(&self) -> PathBuf {
         self.socket.clone().unwrap_or_else(|| self.state_dir.join(SOCKET))
     }
+}
+
+/// What `flows` works with.
+#[derive(Clone, Debug, Args)]
+pub struct Flows {
+    /// How the daemon is asked.
+    #[command(flatten)]
+    pub asking: Asking,
+    /// Of one device only: its name, id, public key or tunnel address
+    #[arg(long)]
+    pub peer: Option<String>,
 }
 
 /// What `explain` works with.

@@ -99,6 +99,10 @@ impl Desk {
                 let errand = |reply| Errand::Explain(query, reply);
                 Ok(Answer::Explained(self.errand(errand).await??))
             }
+            Question::Flows { peer } => {
+                let (flows, total) = self.errand(|reply| Errand::Flows(peer, reply)).await??;
+                Ok(Answer::Flows { flows, total })
+            }
             Question::Verify => Ok(Answer::Verified(self.verifier.look().await?)),
             Question::Unknown => {
                 anyhow::bail!("this daemon does not know the question; it may be older: restart it")

@@ -274,6 +274,13 @@ const fn is_idle(flow: &FlowValue, protocol: u8, now_ns: u64) -> bool {
     now_ns.saturating_sub(flow.seen_ns) >= idle_limit_ns(protocol, flow.phase)
 }
 
+/// Whether a packet of this flow would pass without being decided anew, its peer's profile being the live one.
+pub fn is_live(key: &FlowKey, flow: &FlowValue, profile: &Profile, now_ns: u64) -> bool {
+    let current = flow.shared == profile.shared && flow.own == profile.own && flow.epoch == profile.epoch;
+    let owned = flow.peer == profile.peer && now_ns < profile.lease_until_ns;
+    owned && current && now_ns < flow.not_after_ns && !is_idle(flow, key.protocol, now_ns)
+}
+
 /// Notes what the packet says of the conversation. Fields are written only on change: a written cache line
 /// travels between cores.
 fn advance(flow: &mut FlowValue, turn: &Turn) {

@@ -20,6 +20,9 @@ pub const SOCKET: &str = "gateway.sock";
 /// The longest question, bytes.
 pub const MAX_REQUEST_BYTES: usize = 16 << 10;
 
+/// Most flows in one answer.
+pub const MAX_FLOWS: usize = 1000;
+
 /// A question with the version of its words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
@@ -38,6 +41,12 @@ pub enum Question {
     Status,
     /// What would happen to a packet.
     Explain(Query),
+    /// Which conversations are live.
+    Flows {
+        /// Of one device only, named as in [`Query::peer`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        peer: Option<String>,
+    },
     /// Whether the kernel's maps hold what they are meant to hold.
     Verify,
     /// A question that this version does not know.
@@ -67,6 +76,13 @@ pub enum Answer {
     Status(Status),
     /// To [`Question::Explain`].
     Explained(Explained),
+    /// To [`Question::Flows`].
+    Flows {
+        /// Latest heard first; at most [`MAX_FLOWS`].
+        flows: Vec<Flow>,
+        /// How many there are.
+        total: u64,
+    },
     /// To [`Question::Verify`].
     Verified(Verified),
     /// To a question that cannot be answered.
@@ -206,6 +222,42 @@ pub enum Difference {
     Subject,
     /// The same is allowed elsewhere.
     Destination,
+}
+
+/// A conversation that a device began and that policy allowed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flow {
+    /// Who began it.
+    #[serde(flatten)]
+    pub peer: PeerName,
+    /// Its address.
+    pub source: IpAddr,
+    /// Its port, or the identifier of an echo; 0 for protocols that have neither.
+    pub source_port: u16,
+    /// With whom.
+    pub destination: IpAddr,
+    /// Destination port; of ICMP, type and code; 0 for protocols that have neither.
+    pub destination_port: u16,
+    /// IANA protocol number.
+    pub protocol: u8,
+    /// The rule that allowed it; 0 is what every peer may reach without a rule.
+    pub rule: RuleId,
+    /// How far it has come.
+    pub phase: Phase,
+    /// Seconds since it was last heard.
+    pub idle_seconds: u64,
+}
+
+/// How far a conversation has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Only the device has spoken.
+    New,
+    /// Both have.
+    Answered,
+    /// TCP: one of them has closed or reset.
+    Closing,
 }
 
 /// What a look at the kernel's maps found.

@@ -96,7 +96,7 @@ fn a_doctor_s_report_reads_like_this() {
 }
 
 /// Each question and answer of the local socket, as it stands on the wire.
-const LOCAL: [&str; 8] = [
+const LOCAL: [&str; 10] = [
     r#"{"version":1,"ask":"status"}"#,
     r#"{"version":1,"ask":"explain","peer":"laptop","destination":"10.20.0.10","protocol":"tcp","port":8443}"#,
     r#"{"version":1,"ask":"verify"}"#,
@@ -105,6 +105,8 @@ const LOCAL: [&str; 8] = [
     r#"{"answer":"explained","device":"0199e7a0-0000-7000-8000-000000000004","name":"laptop","owner":"Ada","query":{"peer":"laptop","destination":"10.20.0.10","protocol":"icmp"},"revision":7,"generation":3,"policy":{"verdict":"allow","rule":17},"kernel":{"verdict":"drop","reason":"lease_expired"}}"#,
     r#"{"answer":"verified","generation":3,"maps":[{"map":"PORTS","equal":4,"missing":1,"extra":0,"different":0}],"intended_hash":"aa","found_hash":"bb","repaired":4}"#,
     r#"{"answer":"refused","reason":"why"}"#,
+    r#"{"answer":"flows","flows":[{"device":"0199e7a0-0000-7000-8000-000000000004","name":"laptop","owner":"Ada","source":"100.96.0.2","source_port":40000,"destination":"10.20.0.10","destination_port":443,"protocol":6,"rule":17,"phase":"answered","idle_seconds":3}],"total":1}"#,
+    r#"{"answer":"flows","flows":[],"total":0}"#,
 ];
 
 #[test]
@@ -116,6 +118,10 @@ fn questions_and_answers_of_the_local_socket_have_this_shape() {
     for text in &LOCAL[3..] {
         let answer: Answer = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&answer).unwrap(), *text);
+    }
+    for text in [r#"{"version":1,"ask":"flows"}"#, r#"{"version":1,"ask":"flows","peer":"laptop"}"#] {
+        let request: Request = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_string(&request).unwrap(), text);
     }
     let later: Request = serde_json::from_str(r#"{"version":1,"ask":"later","more":1}"#).unwrap();
     assert_eq!(later.question, Question::Unknown);
@@ -143,6 +149,10 @@ fn answers_of_the_local_socket_read_like_this() {
     let text = "laptop of Ada to icmp of 10.20.0.10: allowed by rule 17\n  policy: revision 7, generation 3\n  \
                 kernel: dropped before any rule is asked: lease_expired\n";
     assert_eq!(late.to_string(), text);
+    let Answer::Flows { flows, .. } = read(8) else { panic!() };
+    let text = "laptop of Ada: tcp 100.96.0.2 port 40000 to 10.20.0.10 port 443, answered, allowed by rule 17, \
+                last heard 3 seconds ago";
+    assert_eq!(flows[0].to_string(), text);
     let Answer::Verified(verified) = read(6) else { panic!() };
     let text = "generation 3\n  PORTS: 4 equal, 1 missing, 0 extra, 0 different\n  intended: aa\n  found:    bb\n\
                 1 entry is not as intended; generation 4 was written over it.\n";

@@ -22,6 +22,7 @@ pub struct Reader {
     profiles: Array<MapData, Profile>,
     dest: LpmTrie<MapData, DestKey, u32>,
     ports: LpmTrie<MapData, PortsKey, PortsValue>,
+    flows: HashMap<MapData, FlowKey, FlowValue>,
 }
 
 impl Reader {
@@ -34,6 +35,7 @@ impl Reader {
             profiles: Map::Array(again(map::PROFILES)?).try_into()?,
             dest: Map::LpmTrie(again(map::DEST)?).try_into()?,
             ports: Map::LpmTrie(again(map::PORTS)?).try_into()?,
+            flows: Map::LruHashMap(again(map::FLOWS)?).try_into()?,
         })
     }
 
@@ -66,6 +68,25 @@ impl Reader {
         Ok(content)
     }
 
+    /// The flows that are live now in the policy in force, each with the nanoseconds since it was last heard.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn flows(&self) -> anyhow::Result<Vec<(FlowKey, FlowValue, u64)>> {
+        let bank = self.state.get(&0, 0).context("cannot read STATE")?.bank();
+        let now_ns = boot_clock_ns()?;
+        let mut flows = Vec::new();
+        for entry in self.flows.iter() {
+            let (key, value) = entry.context("cannot read FLOWS")?;
+            let Some(position) = value.peer.checked_add(bank * MAX_PEERS) else { continue };
+            let profile = self.profiles.get(&position, 0).context("cannot read PROFILES")?;
+            if engine::is_live(&key, &value, &profile, now_ns) {
+                flows.push((key, value, now_ns.saturating_sub(value.seen_ns)));
+            }
+        }
+        Ok(flows)
+    }
+
     /// What the maps say now of a packet that nobody sent, and the generation that says it.
     ///
     /// # Errors
@@ -83,7 +104,7 @@ impl Reader {
 
 fn again(ebpf: &Ebpf, name: &str) -> anyhow::Result<MapData> {
     let data = match ebpf.map(name) {
-        Some(Map::Array(data) | Map::HashMap(data) | Map::LpmTrie(data)) => data,
+        Some(Map::Array(data) | Map::HashMap(data) | Map::LruHashMap(data) | Map::LpmTrie(data)) => data,
         other => anyhow::bail!("it is {other:?}"),
     };
     Ok(MapData::from_fd(data.fd().as_fd().try_clone_to_owned()?)?)

@@ -1,18 +1,21 @@
 //! What others ask of the gateway. It answers between two snapshots, so that every answer is about one of them.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use chrono::Utc;
 use nexa_abi::engine::Verdict;
+use nexa_abi::layout::{FLOW_CLOSING, FLOW_NEW, Family, FlowKey, FlowValue};
 use nexa_abi::reason::Reason;
 use nexa_config::near::{did_you_mean, near};
 use nexa_gateway_core::{Lowered, explain};
 use nexa_types::{DeviceId, Generation, PublicKey, RuleId};
-use nexa_wire::local::{Explained, PeerName, PeerStatus, Query, Status, Word};
+use nexa_wire::local::{Explained, Flow, MAX_FLOWS, PeerName, PeerStatus, Phase, Query, Status, Word};
 use nexa_wire::snapshot::{Peer, Snapshot};
 use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
 
 use super::{Gateway, LEASE, lock};
 use crate::reports::last_handshake_unix;
@@ -26,6 +29,8 @@ pub enum Errand {
     Status(oneshot::Sender<Status>),
     /// What would happen to a packet.
     Explain(Query, oneshot::Sender<anyhow::Result<Explained>>),
+    /// Which conversations are live, of one device or of all.
+    Flows(Option<String>, oneshot::Sender<anyhow::Result<(Vec<Flow>, u64)>>),
     /// Write the policy in force anew: somebody else has written to the maps.
     Repair(oneshot::Sender<anyhow::Result<Generation>>),
 }
@@ -37,6 +42,7 @@ impl Gateway {
         match errand {
             Errand::Status(reply) => drop(reply.send(self.local_status())),
             Errand::Explain(query, reply) => drop(reply.send(self.explain(query))),
+            Errand::Flows(peer, reply) => drop(reply.send(self.flows(peer.as_deref()).await)),
             Errand::Repair(reply) => drop(reply.send(self.repair().await)),
         }
     }
@@ -56,7 +62,7 @@ impl Gateway {
         let tunnel = lock(&self.tunnel);
         let (listen_port, known) = (tunnel.port(), tunnel.peers());
         drop(tunnel);
-        let known: std::collections::HashMap<PublicKey, _> =
+        let known: HashMap<PublicKey, _> =
             known.into_iter().map(|status| (status.public_key, status)).collect();
         let peer = |peer: &Peer| {
             let status = known.get(&peer.public_key);
@@ -106,6 +112,55 @@ impl Gateway {
             kernel: word(verdict),
         })
     }
+}
+
+impl Gateway {
+    async fn flows(&self, peer: Option<&str>) -> anyhow::Result<(Vec<Flow>, u64)> {
+        let Some(in_force) = &self.in_force else { return Ok((Vec::new(), 0)) };
+        let wanted = match peer {
+            Some(peer) => vec![find(&in_force.snapshot, peer)?],
+            None => in_force.snapshot.peers.iter().collect(),
+        };
+        let names: HashMap<IpAddr, &Peer> =
+            wanted.into_iter().flat_map(|peer| peer.addresses().map(|address| (address, peer))).collect();
+        let reader = lock(&self.dataplane).reader();
+        let live = spawn_blocking(move || reader.flows()).await??;
+        let mut flows: Vec<Flow> = live
+            .iter()
+            .filter_map(|(key, value, idle_ns)| {
+                let source = address(key.family, key.source);
+                Some(flow(names.get(&source)?, key, value, *idle_ns))
+            })
+            .collect();
+        let total = flows.len() as u64;
+        flows.sort_by_key(|flow| flow.idle_seconds);
+        flows.truncate(MAX_FLOWS);
+        Ok((flows, total))
+    }
+}
+
+fn flow(peer: &Peer, key: &FlowKey, value: &FlowValue, idle_ns: u64) -> Flow {
+    Flow {
+        peer: name_of(peer),
+        source: address(key.family, key.source),
+        source_port: u16::from_be_bytes(key.source_port),
+        destination: address(key.family, key.destination),
+        destination_port: u16::from_be_bytes(key.destination_port),
+        protocol: key.protocol,
+        rule: RuleId(value.rule),
+        phase: match value.phase {
+            FLOW_NEW => Phase::New,
+            FLOW_CLOSING => Phase::Closing,
+            _ => Phase::Answered,
+        },
+        idle_seconds: idle_ns / 1_000_000_000,
+    }
+}
+
+/// An address of a key in the maps.
+fn address(family: u8, bytes: [u8; 16]) -> IpAddr {
+    let [a, b, c, d, ..] = bytes;
+    if family == Family::V4 as u8 { IpAddr::from([a, b, c, d]) } else { IpAddr::from(bytes) }
 }
 
 fn name_of(peer: &Peer) -> PeerName {

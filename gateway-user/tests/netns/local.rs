@@ -113,6 +113,14 @@ fn what_is_explained_is_what_happens_to_packets() {
             assert!(success && text.contains("nearest: rule 17 allows 443, you used 8443"), "{text}");
             let (_, text) = host.ask("explain --peer laptop --dst fd20::10 --proto icmp");
             assert!(text.contains("allowed by rule 17") && text.contains("kernel: the same"), "{text}");
+            let (_, text) = host.ask("flows --peer laptop");
+            let flow = |words: &str| {
+                text.lines().any(|line| line.starts_with("laptop of Ada: ") && line.contains(words))
+            };
+            assert!(flow("to 10.20.0.10 port 443, new, allowed by rule 17, last heard"), "{text}");
+            assert!(flow("icmp 100.96.0.2 to 100.96.0.1, answered, allowed without a rule"), "{text}");
+            assert!(!text.contains("8443"), "what is refused makes no flow: {text}");
+            assert!(host.ask("flows --peer lapto").1.contains("did you mean laptop?"));
             let (_, text) = host.ask("status");
             assert!(text.contains("peer: laptop of Ada") && text.contains("endpoint: 192.0.2.21:"), "{text}");
             assert!(text.contains("snapshot: revision 5") && text.contains("latest handshake"), "{text}");
@@ -134,6 +142,8 @@ fn series_are_told_as_the_settings_say() {
                 in_force(&host, &mut control, &snapshot, &settings).await;
             client.connect_to(public_key);
             client.wait_for_ping("100.96.0.1");
+            let answer = |text: &str| serde_json::from_str::<Answer>(text).unwrap();
+            let Answer::Flows { total: 1.., .. } = answer(&host.ask("flows --json").1) else { panic!() };
             let metrics = daemon.metrics();
             let labels = format!(
                 "{{allowed_ips=\"100.96.0.2/32,fd6e:7861::2/128\",interface=\"wg0\",public_key=\"{}\"}}",

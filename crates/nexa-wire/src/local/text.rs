@@ -5,7 +5,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nexa_types::Protocol;
 
-use super::{Difference, Explained, MapDrift, NearMiss, PeerName, PeerStatus, Query, Status, Verified, Word};
+use super::{
+    Difference, Explained, Flow, MapDrift, NearMiss, PeerName, PeerStatus, Phase, Query, Status, Verified,
+    Word,
+};
 
 impl Status {
     /// As text in the manner of `wg show`, seen at a time.
@@ -134,6 +137,32 @@ impl Display for Explained {
             Word::Drop { .. } => Ok(()),
             _ => writeln!(f, "  The kernel's maps are not what they should be: run `nexa-gateway verify`."),
         }
+    }
+}
+
+impl Display for Flow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let protocol = match self.protocol {
+            1 | 58 => "icmp".to_owned(),
+            6 => "tcp".to_owned(),
+            17 => "udp".to_owned(),
+            number => format!("protocol {number}"),
+        };
+        write!(f, "{}: {protocol} {}", self.peer, self.source)?;
+        match self.protocol {
+            6 | 17 => {
+                let Self { source_port, destination, destination_port, .. } = self;
+                write!(f, " port {source_port} to {destination} port {destination_port}")?;
+            }
+            _ => write!(f, " to {}", self.destination)?,
+        }
+        let phase = match self.phase {
+            Phase::New => "new",
+            Phase::Answered => "answered",
+            Phase::Closing => "closing",
+        };
+        let word = Word::Allow { rule: self.rule };
+        write!(f, ", {phase}, {word}, last heard {} ago", span(self.idle_seconds))
     }
 }
 

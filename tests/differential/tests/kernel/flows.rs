@@ -252,4 +252,8 @@ fn all_packets_of_a_flow_count_for_the_rule_that_allowed_it() {
     ];
     let rules: Vec<_> = rules.into_iter().map(|(key, count)| (key.as_str(), *count)).collect();
     assert_eq!(rules, wanted);
+    let live = |dataplane: &Dataplane| dataplane.reader().flows().unwrap();
+    assert_eq!(live(&dataplane).iter().map(|(_, flow, _)| flow.rule).collect::<Vec<_>>(), [7]);
+    apply(&mut dataplane, &revoked());
+    assert!(live(&dataplane).is_empty(), "what was revoked is not told as live");
 }
