@@ -55,40 +55,67 @@ impl Verdict {
     }
 }
 
-/// Decides on a packet that a peer sent.
+/// Decides on a packet that a peer sent: by the flow that it began, by one that another peer began with it, or anew.
 pub fn ingress<T: Tables>(tables: &T, packet: &Packet, now_ns: u64) -> Verdict {
     let profile = match profile_of(tables, &packet.source, Reason::UnknownSource, now_ns) {
         Ok(profile) => profile,
         Err(verdict) => return verdict,
     };
-    let turn = Turn { kind: packet.kind, speaker: Speaker::Initiator, now_ns };
-    match packet.kind {
-        Kind::Plain | Kind::Opening | Kind::Closing => {
-            let followed = follow(tables, &packet.tuple, &profile, &turn);
-            match followed.dropped {
-                Some(Reason::NoFlow) => begin(tables, packet, &profile, now_ns),
-                _ => followed,
-            }
+    let reversed = packet.tuple.reversed();
+    let (by_source, by_destination) = begun(packet, &reversed);
+    let mut turn = Turn { kind: packet.kind, speaker: Speaker::Initiator, now_ns };
+    // An answer begins nothing.
+    if packet.kind != Kind::Reply {
+        let followed = follow(tables, by_source, &profile, &turn);
+        if followed.dropped != Some(Reason::NoFlow) {
+            return followed;
         }
-        Kind::Reply => Verdict::drop(profile.peer, Reason::NoFlow),
-        // The quoted packet went to this peer, so it was an answer of the flow that the peer began.
-        Kind::Error => follow(tables, &packet.tuple.reversed(), &profile, &turn),
+    }
+    turn.speaker = Speaker::Responder;
+    if let Ok(other) = profile_of(tables, &packet.destination, Reason::UnknownPeer, now_ns) {
+        // Whatever is wrong with that flow, this peer may have a word of its own.
+        let answered = follow(tables, by_destination, &other, &turn);
+        if answered.dropped.is_none() {
+            return Verdict { peer: profile.peer, ..answered };
+        }
+    }
+    match packet.kind {
+        Kind::Plain | Kind::Opening | Kind::Closing => begin(tables, packet, &profile, now_ns),
+        Kind::Reply | Kind::Error => Verdict::drop(profile.peer, Reason::NoFlow),
     }
 }
 
-/// Decides on a packet for a peer: it passes only on a live flow that the peer began.
+/// Decides on a packet for a peer: it passes only on a live flow that the peer began, or that another peer began with it.
 pub fn egress<T: Tables>(tables: &T, packet: &Packet, now_ns: u64) -> Verdict {
     let profile = match profile_of(tables, &packet.destination, Reason::UnknownPeer, now_ns) {
         Ok(profile) => profile,
         Err(verdict) => return verdict,
     };
-    let begun = match packet.kind {
-        Kind::Plain | Kind::Opening | Kind::Closing | Kind::Reply => packet.tuple.reversed(),
-        // The quoted packet came from this peer: its tuple is the flow's.
-        Kind::Error => packet.tuple,
-    };
-    let turn = Turn { kind: packet.kind, speaker: Speaker::Responder, now_ns };
-    follow(tables, &begun, &profile, &turn)
+    let reversed = packet.tuple.reversed();
+    let (by_source, by_destination) = begun(packet, &reversed);
+    let mut turn = Turn { kind: packet.kind, speaker: Speaker::Responder, now_ns };
+    let followed = follow(tables, by_destination, &profile, &turn);
+    if followed.dropped != Some(Reason::NoFlow) {
+        return followed;
+    }
+    turn.speaker = Speaker::Initiator;
+    if let Ok(other) = profile_of(tables, &packet.source, Reason::UnknownPeer, now_ns) {
+        // The program at the ingress admitted it and made its flow.
+        let passed = follow(tables, by_source, &other, &turn);
+        if passed.dropped.is_none() {
+            return Verdict { peer: profile.peer, ..passed };
+        }
+    }
+    followed
+}
+
+/// The keys of the flows that a packet would belong to: one that its sender began, and one that its receiver began. An
+/// error quotes a packet that went the other way.
+const fn begun<'a>(packet: &'a Packet, reversed: &'a FlowKey) -> (&'a FlowKey, &'a FlowKey) {
+    match packet.kind {
+        Kind::Plain | Kind::Opening | Kind::Closing | Kind::Reply => (&packet.tuple, reversed),
+        Kind::Error => (reversed, &packet.tuple),
+    }
 }
 
 /// The word of policy alone, without flows: what [`begin`] and stale flows are decided by.
@@ -176,6 +203,8 @@ enum Speaker {
 }
 
 /// The verdict of a live flow, decided anew if policy has changed under it; [`Reason::NoFlow`] where there is none.
+// Called in several places, whose frames would each hold what it needs on the stack.
+#[inline(never)]
 fn follow<T: Tables>(tables: &T, key: &FlowKey, profile: &Profile, turn: &Turn) -> Verdict {
     let now_ns = turn.now_ns;
     let seen = tables.flow(key, |flow| {
