@@ -57,10 +57,12 @@ impl Verdict {
 
 /// Decides on a packet that a peer sent: by the flow that it began, by one that another peer began with it, or anew.
 pub fn ingress<T: Tables>(tables: &T, packet: &Packet, now_ns: u64) -> Verdict {
-    let profile = match profile_of(tables, &packet.source, Reason::UnknownSource, now_ns) {
-        Ok(profile) => profile,
-        Err(verdict) => return verdict,
-    };
+    let now = Now { bank: tables.state().bank(), ns: now_ns };
+    let mut profile = Profile::default();
+    if let Some(reason) = profile_of(tables, &packet.source, Reason::UnknownSource, &now, &mut profile) {
+        return Verdict::drop(profile.peer, reason);
+    }
+    let sender = profile.peer;
     let reversed = packet.tuple.reversed();
     let (by_source, by_destination) = begun(packet, &reversed);
     let mut turn = Turn { kind: packet.kind, speaker: Speaker::Initiator, now_ns };
@@ -72,25 +74,32 @@ pub fn ingress<T: Tables>(tables: &T, packet: &Packet, now_ns: u64) -> Verdict {
         }
     }
     turn.speaker = Speaker::Responder;
-    if let Ok(other) = profile_of(tables, &packet.destination, Reason::UnknownPeer, now_ns) {
-        // Whatever is wrong with that flow, this peer may have a word of its own.
-        let answered = follow(tables, by_destination, &other, &turn);
-        if answered.dropped.is_none() {
-            return Verdict { peer: profile.peer, ..answered };
+    if tables.peer(&packet.destination).is_some() {
+        if profile_of(tables, &packet.destination, Reason::UnknownPeer, &now, &mut profile).is_none() {
+            let answered = follow(tables, by_destination, &profile, &turn);
+            if answered.dropped.is_none() {
+                return Verdict { peer: sender, ..answered };
+            }
+        }
+        // Whatever is wrong with that flow, the sender may have a word of its own.
+        if let Some(reason) = profile_of(tables, &packet.source, Reason::UnknownSource, &now, &mut profile) {
+            return Verdict::drop(sender, reason);
         }
     }
     match packet.kind {
         Kind::Plain | Kind::Opening | Kind::Closing => begin(tables, packet, &profile, now_ns),
-        Kind::Reply | Kind::Error => Verdict::drop(profile.peer, Reason::NoFlow),
+        Kind::Reply | Kind::Error => Verdict::drop(sender, Reason::NoFlow),
     }
 }
 
 /// Decides on a packet for a peer: it passes only on a live flow that the peer began, or that another peer began with it.
 pub fn egress<T: Tables>(tables: &T, packet: &Packet, now_ns: u64) -> Verdict {
-    let profile = match profile_of(tables, &packet.destination, Reason::UnknownPeer, now_ns) {
-        Ok(profile) => profile,
-        Err(verdict) => return verdict,
-    };
+    let now = Now { bank: tables.state().bank(), ns: now_ns };
+    let mut profile = Profile::default();
+    if let Some(reason) = profile_of(tables, &packet.destination, Reason::UnknownPeer, &now, &mut profile) {
+        return Verdict::drop(profile.peer, reason);
+    }
+    let receiver = profile.peer;
     let reversed = packet.tuple.reversed();
     let (by_source, by_destination) = begun(packet, &reversed);
     let mut turn = Turn { kind: packet.kind, speaker: Speaker::Responder, now_ns };
@@ -99,14 +108,14 @@ pub fn egress<T: Tables>(tables: &T, packet: &Packet, now_ns: u64) -> Verdict {
         return followed;
     }
     turn.speaker = Speaker::Initiator;
-    if let Ok(other) = profile_of(tables, &packet.source, Reason::UnknownPeer, now_ns) {
+    if profile_of(tables, &packet.source, Reason::UnknownPeer, &now, &mut profile).is_none() {
         // The program at the ingress admitted it and made its flow.
-        let passed = follow(tables, by_source, &other, &turn);
+        let passed = follow(tables, by_source, &profile, &turn);
         if passed.dropped.is_none() {
-            return Verdict { peer: profile.peer, ..passed };
+            return Verdict { peer: receiver, ..passed };
         }
     }
-    followed
+    Verdict::drop(receiver, Reason::NoFlow)
 }
 
 /// The keys of the flows that a packet would belong to: one that its sender began, and one that its receiver began. An
@@ -163,29 +172,42 @@ const fn stronger(one: PortsValue, other: PortsValue) -> PortsValue {
     if one.rule <= other.rule { one } else { other }
 }
 
+/// Finds the profile of the peer with an address, and says why it is none to go by. [`Profile::peer`] is always written,
+/// [`NOBODY`] where nobody has the address.
+///
+/// Into a place of the caller's, who has one place for several peers: a returned one would take two on the stack.
 fn profile_of<T: Tables>(
     tables: &T,
     key: &PeerKey,
     unknown: Reason,
-    now_ns: u64,
-) -> Result<Profile, Verdict> {
+    now: &Now,
+    profile: &mut Profile,
+) -> Option<Reason> {
     let Some(peer) = tables.peer(key) else {
-        return Err(Verdict::drop(NOBODY, unknown));
+        profile.peer = NOBODY;
+        return Some(unknown);
     };
-    let Some(profile) = tables.profile(tables.state().bank(), peer) else {
-        return Err(Verdict::drop(peer, Reason::Inconsistent));
-    };
+    let found = tables.profile(now.bank, peer);
+    profile.peer = peer;
+    let Some(found) = found else { return Some(Reason::Inconsistent) };
     // An empty profile means that the peer is not in this generation, its address about to leave the map.
-    if profile.lease_until_ns == 0 {
-        return Err(Verdict::drop(peer, unknown));
+    if found.lease_until_ns == 0 {
+        return Some(unknown);
     }
-    if profile.peer != peer {
-        return Err(Verdict::drop(peer, Reason::Inconsistent));
+    if found.peer != peer {
+        return Some(Reason::Inconsistent);
     }
-    if profile.lease_until_ns <= now_ns {
-        return Err(Verdict::drop(peer, Reason::LeaseExpired));
+    if found.lease_until_ns <= now.ns {
+        return Some(Reason::LeaseExpired);
     }
-    Ok(profile)
+    *profile = found;
+    None
+}
+
+/// When the packet at hand is looked at. The bank is read once, so that one packet sees one generation.
+struct Now {
+    bank: u32,
+    ns: u64,
 }
 
 /// The packet at hand, as its flow sees it. One struct, since BPF functions take five arguments.
@@ -222,16 +244,26 @@ fn follow<T: Tables>(tables: &T, key: &FlowKey, profile: &Profile, turn: &Turn) 
     match seen {
         None | Some(Seen::Dead) => Verdict::drop(profile.peer, Reason::NoFlow),
         Some(Seen::Live { rule }) => Verdict { dropped: None, peer: profile.peer, rule },
-        Some(Seen::Stale { phase }) => {
-            let word = decide(tables, profile, key, now_ns);
-            if word.verdict == ALLOW {
-                tables.insert_flow(key, &flow_of(profile, &word, phase, now_ns));
-            } else {
-                tables.remove_flow(key);
-            }
-            verdict_of(profile, &word)
-        }
+        Some(Seen::Stale { phase }) => decide_anew(tables, key, profile, &Again { phase, now_ns }),
     }
+}
+
+/// A flow that policy has changed under.
+struct Again {
+    phase: u32,
+    now_ns: u64,
+}
+
+/// What policy says of a flow now; one that it refuses has ended.
+#[inline(never)]
+fn decide_anew<T: Tables>(tables: &T, key: &FlowKey, profile: &Profile, again: &Again) -> Verdict {
+    let word = decide(tables, profile, key, again.now_ns);
+    if word.verdict == ALLOW {
+        tables.insert_flow(key, &flow_of(profile, &word, again.phase, again.now_ns));
+    } else {
+        tables.remove_flow(key);
+    }
+    verdict_of(profile, &word)
 }
 
 enum Seen {

@@ -109,6 +109,8 @@ struct Transport {
 ///
 /// # Errors
 /// The reason to drop it.
+// In a function of its own the packet would be on the stack twice, which BPF programs have 512 bytes of.
+#[inline(always)]
 pub fn parse<B: Bytes + ?Sized>(bytes: &B) -> Result<Packet, Reason> {
     let [first] = bytes.load::<1>(0).ok_or(Reason::Malformed)?;
     let mut tuple = FlowKey {
