@@ -225,8 +225,8 @@ enum Speaker {
 }
 
 /// The verdict of a live flow, decided anew if policy has changed under it; [`Reason::NoFlow`] where there is none.
-// Called in several places, whose frames would each hold what it needs on the stack.
-#[inline(never)]
+// Inline: BPF programs have 512 bytes of stack, and Linux 6.1 counts at least 32 for each call.
+#[inline(always)]
 fn follow<T: Tables>(tables: &T, key: &FlowKey, profile: &Profile, turn: &Turn) -> Verdict {
     let now_ns = turn.now_ns;
     let seen = tables.flow(key, |flow| {

@@ -151,14 +151,14 @@ fn parse_v4<B: Bytes + ?Sized>(bytes: &B, at: u32, tuple: &mut FlowKey) -> Resul
 }
 
 fn parse_v6<B: Bytes + ?Sized>(bytes: &B, at: u32, tuple: &mut FlowKey) -> Result<Transport, Reason> {
-    let header = bytes.load::<8>(at).ok_or(Reason::Malformed)?;
+    // One byte: a larger array would be cleared by a call, and each call costs 32 bytes of stack.
+    let [mut protocol] = bytes.load::<1>(at + 6).ok_or(Reason::Malformed)?;
     tuple.family = Family::V6 as u8;
     // Straight to where they belong: all frames of a program together have 512 bytes of stack.
     if !bytes.load_into(at + 8, &mut tuple.source) || !bytes.load_into(at + 24, &mut tuple.destination) {
         return Err(Reason::Malformed);
     }
 
-    let mut protocol = header[6];
     let mut offset = at + 40;
     let mut next_and_length = [0; 2];
     for _ in 0..MAX_EXTENSION_HEADERS {
