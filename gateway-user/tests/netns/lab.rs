@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 
 /// Long enough for a busy machine; nobody waits for all of it unless something is wrong.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -62,6 +62,18 @@ impl Neighbour {
         let mut command = Command::new("nsenter");
         command.arg(format!("--net={}", self.path)).args(words.split_whitespace());
         command
+    }
+
+    /// Does something on a thread in it.
+    pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let namespace = File::open(&self.path).unwrap();
+        thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                setns(namespace, CloneFlags::CLONE_NEWNET).unwrap();
+                work()
+            });
+            thread.join().unwrap()
+        })
     }
 
     /// Runs a command in it; it must succeed.

@@ -16,6 +16,7 @@ use nexa_wire::snapshot::Snapshot;
 mod flows;
 mod restart;
 mod specification;
+mod xdp_guard;
 
 /// What the programs answer, as the kernel reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
