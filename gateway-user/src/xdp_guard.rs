@@ -41,6 +41,12 @@ impl Mode {
     }
 }
 
+/// Whether the program of this number is a guard of ours.
+pub fn is_ours(id: u32) -> bool {
+    let mut programs = aya::programs::loaded_programs().filter_map(Result::ok);
+    programs.any(|program| program.id() == id && program.name_as_str() == Some(program::PROGRAM))
+}
+
 /// The guard, or that there is none.
 #[derive(Default)]
 pub struct XdpGuard {

@@ -299,7 +299,7 @@ impl<B: Bytes + ?Sized, T: Tables> Guard<'_, B, T> {
             COOKIE => COOKIE_BYTES,
             _ => return bytes >= DATA_BYTES,
         };
-        bytes == exact || self.may_be_joined() && bytes > exact
+        bytes == exact || (self.may_be_joined() && bytes > exact)
     }
 
     const fn may_be_joined(&self) -> bool {

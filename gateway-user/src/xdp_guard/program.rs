@@ -13,7 +13,7 @@ use nexa_abi::xdp_guard::{CHECK_RECEIVERS, Config, JOINED, LocalKey, Verdict, ma
 use super::Mode;
 
 /// The program, by the name that the object gives it.
-const PROGRAM: &str = "nexa_xdp_guard";
+pub(super) const PROGRAM: &str = "nexa_xdp_guard";
 
 /// The object, built by `cargo xtask ebpf` and aligned as the ELF reader wants it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("NEXA_XDP_EBPF_OBJECT"));

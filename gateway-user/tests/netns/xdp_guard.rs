@@ -18,7 +18,7 @@ use nexa_wire::snapshot::Sealed;
 
 use super::client::{Client, snapshot};
 use super::daemon::{Daemon, Host};
-use super::lab::{Neighbour, in_namespace, run, runtime, wait_for};
+use super::lab::{Neighbour, attach_strangers_xdp, in_namespace, run, runtime, wait_for};
 use crate::fake_control::FakeControl;
 
 const TUNNEL: &str = "192.0.2.10:51900";
@@ -330,10 +330,7 @@ fn beside_another_xdp_program_the_gateway_serves_without_a_guard_and_says_so() {
     in_namespace(|| {
         runtime().block_on(async {
             let mut rig = Rig::new().await;
-            let theirs = rig.host.path("bpf/theirs");
-            fs::create_dir(&theirs).unwrap();
-            let other = XdpGuard::start(&settings(theirs, XdpMode::Generic));
-            assert!(other.mode().is_some());
+            attach_strangers_xdp("wan0", &rig.host.path("bpf/theirs"));
             let shown_before = run("ip link show dev wan0");
             let (mut daemon, gateway) = rig.serving("log", "auto").await;
             assert!(daemon.text().contains("another XDP program is attached"), "{}", daemon.text());

@@ -69,7 +69,7 @@ fn udp(port: u16, payload: &[u8]) -> Vec<u8> {
 fn v4_to(to: [u8; 4], options: &[u8], payload: &[u8]) -> Vec<u8> {
     let header = u8::try_from(20 + options.len()).unwrap();
     let total = u16::try_from(usize::from(header) + payload.len()).unwrap().to_be_bytes();
-    let fixed = [0x40 | header / 4, 0, total[0], total[1], 0, 0, 0x40, 0, 64, 17, 0, 0, 198, 51, 100, 7];
+    let fixed = [0x40 | (header / 4), 0, total[0], total[1], 0, 0, 0x40, 0, 64, 17, 0, 0, 198, 51, 100, 7];
     [&[2; 12][..], &[0x08, 0x00], &fixed[..], &to, options, payload].concat()
 }
 
