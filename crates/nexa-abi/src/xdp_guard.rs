@@ -205,13 +205,16 @@ impl<B: Bytes + ?Sized, T: Tables> Guard<'_, B, T> {
         if self.config.port == [0; 2] {
             return Verdict::NotOurs;
         }
-        let Some(mut ethertype) = self.frame.load::<2>(ETHERNET_BYTES - 2) else { return Verdict::NotOurs };
         let mut at = ETHERNET_BYTES;
+        // Into buffers throughout: what an absent array holds is undefined, and the verifier refuses to see it moved.
+        let mut ethertype = [0; 2];
+        if !self.frame.load_into(at - 2, &mut ethertype) {
+            return Verdict::NotOurs;
+        }
         if ethertype == ETHERTYPE_VLAN || ethertype == ETHERTYPE_VLAN_SERVICE {
             at += VLAN_BYTES;
-            match self.frame.load::<2>(at - 2) {
-                Some(inner) => ethertype = inner,
-                None => return Verdict::NotOurs,
+            if !self.frame.load_into(at - 2, &mut ethertype) {
+                return Verdict::NotOurs;
             }
         }
         match ethertype {
@@ -222,7 +225,10 @@ impl<B: Bytes + ?Sized, T: Tables> Guard<'_, B, T> {
     }
 
     fn v4(&self, at: u32) -> Verdict {
-        let Some(header) = self.frame.load::<20>(at) else { return Verdict::NotOurs };
+        let mut header = [0; 20];
+        if !self.frame.load_into(at, &mut header) {
+            return Verdict::NotOurs;
+        }
         let header_bytes = u32::from(header[0] & 0x0f) * 4;
         let is_fragment = (header[6] & 0x3f) | header[7] != 0;
         if header[0] >> 4 != 4 || header_bytes < V4_BYTES || header[9] != UDP || is_fragment {
@@ -235,7 +241,10 @@ impl<B: Bytes + ?Sized, T: Tables> Guard<'_, B, T> {
     }
 
     fn v6(&self, at: u32) -> Verdict {
-        let Some(header) = self.frame.load::<8>(at) else { return Verdict::NotOurs };
+        let mut header = [0; 8];
+        if !self.frame.load_into(at, &mut header) {
+            return Verdict::NotOurs;
+        }
         if header[0] >> 4 != 6 || header[6] != UDP {
             return Verdict::NotOurs;
         }
@@ -249,7 +258,10 @@ impl<B: Bytes + ?Sized, T: Tables> Guard<'_, B, T> {
 
     /// `room` is what the IP header says that there is, the UDP header included.
     fn udp(&self, at: u32, room: u32, to: &LocalKey) -> Verdict {
-        let Some(header) = self.frame.load::<8>(at) else { return Verdict::NotOurs };
+        let mut header = [0; 8];
+        if !self.frame.load_into(at, &mut header) {
+            return Verdict::NotOurs;
+        }
         if [header[2], header[3]] != self.config.port || !self.tables.is_local(to) {
             return Verdict::NotOurs;
         }
@@ -266,7 +278,10 @@ impl<B: Bytes + ?Sized, T: Tables> Guard<'_, B, T> {
         if bytes < DATA_BYTES {
             return Verdict::Length;
         }
-        let Some(start) = self.frame.load::<12>(at) else { return Verdict::Length };
+        let mut start = [0; 12];
+        if !self.frame.load_into(at, &mut start) {
+            return Verdict::Length;
+        }
         if !matches!(start[0], INITIATION..=DATA) {
             return Verdict::MessageType;
         }
@@ -315,8 +330,10 @@ impl<B: Bytes + ?Sized, T: Tables> Guard<'_, B, T> {
     /// that this gateway forgot, as it does for 15 s after a restart, must get its next handshake through. No
     /// message of data is as long as an initiation, so it is the last that is joined, if it is not the first.
     fn ends_in_initiation(&self, at: u32, bytes: u32) -> bool {
+        let mut last = [0; 4];
         bytes >= DATA_BYTES + INITIATION_BYTES
-            && matches!(self.frame.load(at + bytes - INITIATION_BYTES), Some([INITIATION, 0, 0, 0]))
+            && self.frame.load_into(at + bytes - INITIATION_BYTES, &mut last)
+            && last == [INITIATION, 0, 0, 0]
     }
 
     /// A leaky bucket that keeps one moment instead of a level (GCRA): each initiation moves it by an interval, and
