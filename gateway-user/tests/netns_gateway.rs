@@ -12,4 +12,5 @@ mod netns {
     mod interface;
     mod lab;
     mod run;
+    mod xdp_guard;
 }

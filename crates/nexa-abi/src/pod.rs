@@ -13,3 +13,4 @@ macro_rules! pod {
 }
 
 pod!(DestKey, FlowKey, FlowValue, PeerCounters, PeerKey, PeerValue, PortsKey, PortsValue, Profile, State);
+pod!(crate::xdp_guard::Config, crate::xdp_guard::LocalKey);

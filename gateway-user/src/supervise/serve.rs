@@ -43,7 +43,8 @@ pub async fn serve(started: Started, settings: &Settings) -> anyhow::Result<End>
     let mut tasks = JoinSet::new();
     let (dataplane, tunnel, status) =
         (Arc::clone(&gateway.dataplane), Arc::clone(&gateway.tunnel), Arc::clone(&gateway.status));
-    let collector = GatewayCollector::new(dataplane, tunnel, Arc::clone(&status));
+    let xdp_guard = Arc::clone(&gateway.xdp_guard);
+    let collector = GatewayCollector::new(dataplane, tunnel, xdp_guard, Arc::clone(&status));
     tasks.spawn(metrics.serve(collector));
     let watch = guard::watch(Arc::clone(&gateway.guard), events, Arc::clone(&status));
     tasks.spawn(async {

@@ -14,15 +14,15 @@ use super::lab::{Neighbour, in_namespace, run, runtime, wait_for};
 use crate::fake_control::FakeControl;
 
 /// wireguard-go in a namespace of its own, on the other end of a cable.
-struct Client {
-    place: Neighbour,
+pub struct Client {
+    pub place: Neighbour,
     interface: String,
     process: Child,
-    public_key: PublicKey,
+    pub public_key: PublicKey,
 }
 
 impl Client {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let place = Neighbour::make();
         run(&format!("ip link add wan0 type veth peer name wan0 netns {}", place.task()));
         run("ip address add 192.0.2.10/24 dev wan0");
@@ -48,7 +48,7 @@ impl Client {
         Self { place, interface, process, public_key: public_key.trim().parse().unwrap() }
     }
 
-    fn connect_to(&self, gateway: PublicKey) {
+    pub fn connect_to(&self, gateway: PublicKey) {
         let Self { place, interface, .. } = self;
         place.run(&format!(
             "wg set {interface} peer {gateway} endpoint 192.0.2.10:51900 allowed-ips 100.96.0.1/32,fd6e:7861::1/128"
@@ -60,11 +60,11 @@ impl Client {
         place.run(&format!("ip route add fd6e:7861::1/128 dev {interface}"));
     }
 
-    fn pings(&self, address: &str) -> bool {
+    pub fn pings(&self, address: &str) -> bool {
         self.place.command(&format!("ping -n -c 1 -W 0.2 {address}")).output().unwrap().status.success()
     }
 
-    fn wait_for_ping(&self, address: &str) -> Duration {
+    pub fn wait_for_ping(&self, address: &str) -> Duration {
         let start = Instant::now();
         wait_for(&format!("a ping of {address}"), || self.pings(address));
         start.elapsed()
@@ -79,7 +79,7 @@ impl Drop for Client {
     }
 }
 
-fn snapshot(client: PublicKey) -> Snapshot {
+pub fn snapshot(client: PublicKey) -> Snapshot {
     let text = include_str!("../../../crates/nexa-wire/tests/snapshot-v1.json");
     let mut snapshot: Snapshot = serde_json::from_str(text).unwrap();
     snapshot.peers[0].public_key = client;
