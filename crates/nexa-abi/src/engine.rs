@@ -231,60 +231,65 @@ fn follow<T: Tables>(tables: &T, key: &FlowKey, profile: &Profile, turn: &Turn) 
     let now_ns = turn.now_ns;
     let seen = tables.flow(key, |flow| {
         if flow.peer != profile.peer || is_idle(flow, key.protocol, now_ns) {
-            return Seen::Dead;
+            return DEAD;
         }
         advance(flow, turn);
         let current = flow.shared == profile.shared && flow.own == profile.own && flow.epoch == profile.epoch;
         if current && now_ns < flow.not_after_ns {
-            Seen::Live { rule: flow.rule }
+            Seen { state: LIVE, rule: flow.rule, phase: flow.phase }
         } else {
-            Seen::Stale { phase: flow.phase }
+            Seen { state: STALE, rule: flow.rule, phase: flow.phase }
         }
     });
-    match seen {
-        None | Some(Seen::Dead) => Verdict::drop(profile.peer, Reason::NoFlow),
-        Some(Seen::Live { rule }) => Verdict { dropped: None, peer: profile.peer, rule },
-        Some(Seen::Stale { phase }) => decide_anew(tables, key, profile, &Again { phase, now_ns }),
+    let Seen { state, rule, phase } = seen.unwrap_or(DEAD);
+    match state {
+        LIVE => Verdict { dropped: None, peer: profile.peer, rule },
+        STALE => settle(tables, key, profile, &Occasion { phase, now_ns }),
+        _ => Verdict::drop(profile.peer, Reason::NoFlow),
     }
 }
 
-/// A flow that policy has changed under.
-struct Again {
+/// When a flow is decided, and how far it is.
+struct Occasion {
     phase: u32,
     now_ns: u64,
 }
 
-/// What policy says of a flow now; one that it refuses has ended.
+/// What policy says of a flow: one that it allows is there afterwards, one that it refuses is not.
+///
+/// On its own, since what it holds on the stack is more than all else that the programs do meanwhile.
 #[inline(never)]
-fn decide_anew<T: Tables>(tables: &T, key: &FlowKey, profile: &Profile, again: &Again) -> Verdict {
-    let word = decide(tables, profile, key, again.now_ns);
+fn settle<T: Tables>(tables: &T, key: &FlowKey, profile: &Profile, occasion: &Occasion) -> Verdict {
+    let word = decide(tables, profile, key, occasion.now_ns);
     if word.verdict == ALLOW {
-        tables.insert_flow(key, &flow_of(profile, &word, again.phase, again.now_ns));
+        tables.insert_flow(key, &flow_of(profile, &word, occasion.phase, occasion.now_ns));
     } else {
         tables.remove_flow(key);
     }
     verdict_of(profile, &word)
 }
 
-enum Seen {
-    Dead,
-    Live { rule: u32 },
-    Stale { phase: u32 },
+/// What was seen of a flow. Flat, for the reason given at [`Verdict`].
+#[derive(Clone, Copy)]
+struct Seen {
+    state: u32,
+    rule: u32,
+    phase: u32,
 }
+
+const LIVE: u32 = 1;
+const STALE: u32 = 2;
+const DEAD: Seen = Seen { state: 0, rule: 0, phase: 0 };
 
 /// Decides on a packet that belongs to no flow; allowed, it begins one.
 fn begin<T: Tables>(tables: &T, packet: &Packet, profile: &Profile, now_ns: u64) -> Verdict {
-    let word = decide(tables, profile, &packet.tuple, now_ns);
-    if word.verdict == ALLOW {
-        let phase = match packet.kind {
-            Kind::Closing => FLOW_CLOSING,
-            // In the middle of a connection whose flow was lost: the other end has long answered.
-            Kind::Plain if packet.tuple.protocol == TCP => FLOW_ANSWERED,
-            _ => FLOW_NEW,
-        };
-        tables.insert_flow(&packet.tuple, &flow_of(profile, &word, phase, now_ns));
-    }
-    verdict_of(profile, &word)
+    let phase = match packet.kind {
+        Kind::Closing => FLOW_CLOSING,
+        // In the middle of a connection whose flow was lost: the other end has long answered.
+        Kind::Plain if packet.tuple.protocol == TCP => FLOW_ANSWERED,
+        _ => FLOW_NEW,
+    };
+    settle(tables, &packet.tuple, profile, &Occasion { phase, now_ns })
 }
 
 const fn flow_of(profile: &Profile, value: &PortsValue, phase: u32, now_ns: u64) -> FlowValue {
