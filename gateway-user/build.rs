@@ -1,13 +1,18 @@
-//! Checks that the BPF object is there to be embedded, since no compiler message would say how to make it.
+//! Checks that the BPF objects are there to be embedded, since no compiler message would say how to make them.
 
 use std::path::Path;
 
 fn main() {
-    let object = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/ebpf/nexa-gateway-ebpf.o");
-    println!("cargo::rerun-if-changed={}", object.display());
-    if object.exists() {
-        println!("cargo::rustc-env=NEXA_EBPF_OBJECT={}", object.display());
-    } else {
-        println!("cargo::error=the BPF programs are not built; run `cargo xtask ebpf`");
+    for (name, variable) in
+        [("nexa-gateway-ebpf", "NEXA_EBPF_OBJECT"), ("nexa-xdp-ebpf", "NEXA_XDP_EBPF_OBJECT")]
+    {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/ebpf");
+        let object = folder.join(name).with_extension("o");
+        println!("cargo::rerun-if-changed={}", object.display());
+        if object.exists() {
+            println!("cargo::rustc-env={variable}={}", object.display());
+        } else {
+            println!("cargo::error=the BPF programs are not built; run `cargo xtask ebpf`");
+        }
     }
 }

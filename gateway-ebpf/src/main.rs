@@ -32,6 +32,8 @@ pub fn nexa_egress(context: TcContext) -> i32 {
     filter(&context, Direction::Egress)
 }
 
+// A frame of its own would cost 32 of the 512 bytes of stack, and each program only needs its own direction.
+#[inline(always)]
 fn filter(context: &TcContext, direction: Direction) -> i32 {
     let skb = Skb::new(context);
     // SAFETY: the helper takes no arguments and is there since Linux 5.8.
@@ -57,6 +59,7 @@ fn filter(context: &TcContext, direction: Direction) -> i32 {
     }
 }
 
+#[inline(always)]
 fn decide(packet: &Packet, direction: Direction, now_ns: u64) -> Verdict {
     match direction {
         Direction::Ingress => engine::ingress(&Maps, packet, now_ns),

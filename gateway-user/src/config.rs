@@ -142,6 +142,9 @@ pub struct Host {
     /// The interface that clients' encrypted packets arrive on
     #[arg(long)]
     pub uplink: Option<InterfaceName>,
+    /// Whether junk for the tunnel's port is dropped on the uplink by XDP, and how
+    #[arg(long, value_enum, default_value_t = XdpMode::Auto)]
+    pub xdp_guard: XdpMode,
     /// Folder of a BPF file system, where programs and maps outlive the daemon
     #[arg(long, default_value = "/sys/fs/bpf/nexavpn")]
     pub pin_dir: PathBuf,
@@ -200,6 +203,19 @@ impl Settings {
     pub fn socket(&self) -> PathBuf {
         self.socket.clone().unwrap_or_else(|| self.state_dir.join(SOCKET))
     }
+}
+
+/// Where the guard on the uplink runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum XdpMode {
+    /// In the driver where it can, else in the stack.
+    Auto,
+    /// Nowhere; one that is attached is taken away.
+    Off,
+    /// In the driver or nowhere.
+    Native,
+    /// In the stack.
+    Generic,
 }
 
 /// How log lines are written.

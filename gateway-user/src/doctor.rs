@@ -8,6 +8,7 @@ mod local;
 mod marks;
 mod ruleset;
 mod walk;
+mod xdp;
 
 use nexa_wire::doctor::{Finding, Report};
 
@@ -65,6 +66,7 @@ async fn kernel(settings: &Doctor) -> Vec<Finding> {
         Ok(net) => {
             let mut findings = marks::in_rules(&net).await;
             findings.extend(links::mtu(&net, settings).await);
+            findings.push(xdp::guard(&net, &settings.host).await);
             findings
         }
         Err(error) => vec![Finding::skipped(links::CHECK, links::TITLE, error.to_string())],

@@ -21,6 +21,7 @@ use crate::status::{Applied, Status};
 use crate::store::{LastGood, Store};
 use crate::stream::Refusal;
 use crate::tunnel::{self, Tunnel};
+use crate::xdp_guard;
 pub use errand::Errand;
 use nexa_gateway_core::Lowered;
 
@@ -42,6 +43,8 @@ pub struct Gateway {
     pub dataplane: Arc<Mutex<Dataplane>>,
     /// The nft table.
     pub guard: Arc<Guard>,
+    /// The program on the uplink.
+    pub xdp_guard: xdp_guard::Shared,
     /// Addresses and routes.
     pub net: Net,
     /// The engine.
@@ -79,6 +82,8 @@ pub struct Parts {
     pub dataplane: Dataplane,
     /// The nft table, installed.
     pub guard: Arc<Guard>,
+    /// The program on the uplink, the same that the tunnel has.
+    pub xdp_guard: xdp_guard::Shared,
     /// Addresses and routes.
     pub net: Net,
     /// The engine, not started.
@@ -94,12 +99,13 @@ pub struct Parts {
 impl Gateway {
     /// Takes the parts over.
     pub fn new(parts: Parts) -> Self {
-        let Parts { interface, dataplane, guard, net, tunnel, store, status, public_key } = parts;
+        let Parts { interface, dataplane, guard, xdp_guard, net, tunnel, store, status, public_key } = parts;
         let (dataplane, tunnel) = (Arc::new(Mutex::new(dataplane)), Arc::new(Mutex::new(tunnel)));
         Self {
             interface,
             dataplane,
             guard,
+            xdp_guard,
             net,
             tunnel,
             store,
@@ -220,6 +226,7 @@ impl Gateway {
         local.extend([IpAddr::V4(snapshot.network.tunnel_v4), IpAddr::V6(snapshot.network.tunnel_v6)]);
         local.sort_unstable();
         local.dedup();
+        lock(&self.xdp_guard).set_local(&local);
         Ok(local)
     }
 

@@ -4,6 +4,7 @@
 //! - [`stream`]: the control plane's WebSocket; [`store`]: the last good snapshot on disk.
 //! - [`tunnel`]: the WireGuard engine and where its peers were; [`net`]: netlink and kernel settings.
 //! - [`dataplane`]: the programs on the tunnel's interface and their maps.
+//! - [`xdp_guard`]: the program on the uplink that drops junk for the tunnel's port.
 //! - [`guard`]: the nft table behind the programs, and who watches it.
 //! - [`preflight`]: what the gateway cannot do without; [`doctor`]: that, and what else gets in its way.
 //! - [`local`]: questions of this host's root, over a Unix socket; [`ask`] puts them; [`verify`] looks at the maps.
@@ -33,6 +34,7 @@ pub mod stream;
 pub mod supervise;
 pub mod tunnel;
 pub mod verify;
+pub mod xdp_guard;
 
 #[cfg(test)]
 mod fixture;

@@ -4,7 +4,7 @@ mod instance;
 mod serve;
 
 use std::os::unix::fs::DirBuilderExt as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -13,7 +13,7 @@ use tokio::task::spawn_blocking;
 
 use crate::config::Settings;
 use crate::dataplane::{self, Dataplane};
-use crate::gateway::{Gateway, Parts};
+use crate::gateway::{Gateway, Parts, lock};
 use crate::guard::{self, Guard};
 use crate::key;
 use crate::local::Socket;
@@ -23,6 +23,7 @@ use crate::preflight;
 use crate::status::Status;
 use crate::store::{Store, Stored};
 use crate::tunnel::Tunnel;
+use crate::xdp_guard::XdpGuard;
 
 use instance::Instance;
 
@@ -93,7 +94,8 @@ async fn start(settings: &Settings) -> anyhow::Result<Started> {
     guard.apply(&spec).context("cannot load the nft guard")?;
 
     // A new interface is down; one of an earlier run still has its programs and the policy of then.
-    let tunnel = Tunnel::open(&host.interface, &key, state_dir)?;
+    let xdp_guard = Arc::new(Mutex::new(XdpGuard::default()));
+    let tunnel = Tunnel::open(&host.interface, &key, state_dir, Arc::clone(&xdp_guard))?;
     preflight::mount_pin_dir(&host.pin_dir)?;
     let options = dataplane::Options { pin_dir: Some(host.pin_dir.clone()), ..dataplane::Options::default() };
     let interface = host.interface.clone();
@@ -106,13 +108,24 @@ async fn start(settings: &Settings) -> anyhow::Result<Started> {
     });
     let dataplane = dataplane.await??;
     HostSettings::new(state_dir).apply(host.uplink.as_ref())?;
+    let for_guard = host.clone();
+    *lock(&xdp_guard) = spawn_blocking(move || XdpGuard::start(&for_guard)).await?;
 
     let net = Net::connect(&host.interface)?;
     let status = Arc::new(Status::default());
     let interface = host.interface.clone();
     let public_key = key.public_key();
-    let mut gateway =
-        Gateway::new(Parts { interface, dataplane, guard, net, tunnel, store, status, public_key });
+    let mut gateway = Gateway::new(Parts {
+        interface,
+        dataplane,
+        guard,
+        xdp_guard,
+        net,
+        tunnel,
+        store,
+        status,
+        public_key,
+    });
     resume(&mut gateway, stored).await?;
     let socket = Socket::bind(&settings.socket())?;
     Ok(Started { gateway, public_key, metrics, events, socket })

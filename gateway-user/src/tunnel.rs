@@ -10,6 +10,8 @@ use nexa_types::Cidr;
 use nexa_wire::snapshot::{Network, Peer};
 
 use crate::config::InterfaceName;
+use crate::gateway::lock;
+use crate::xdp_guard;
 use endpoints::Endpoints;
 use nexa_tunnel::{Engine, PeerConfig, PeerStatus, PrivateKey, Tun};
 pub use plan::without_moved_addresses;
@@ -25,6 +27,7 @@ pub struct Tunnel {
     idle: Option<Tun>,
     running: Option<Running>,
     endpoints: Endpoints,
+    xdp_guard: xdp_guard::Shared,
 }
 
 struct Running {
@@ -38,13 +41,19 @@ impl Tunnel {
     ///
     /// # Errors
     /// When the interface cannot be opened: it may be another process's.
-    pub fn open(interface: &InterfaceName, key: &PrivateKey, state_dir: &Path) -> anyhow::Result<Self> {
+    pub fn open(
+        interface: &InterfaceName,
+        key: &PrivateKey,
+        state_dir: &Path,
+        xdp_guard: xdp_guard::Shared,
+    ) -> anyhow::Result<Self> {
         Ok(Self {
             interface: interface.clone(),
             key: key.clone(),
             idle: Some(open_tun(interface, FIRST_MTU)?),
             running: None,
             endpoints: Endpoints::load(state_dir),
+            xdp_guard,
         })
     }
 
@@ -64,7 +73,7 @@ impl Tunnel {
             None => self.start(network)?,
         };
         let engine = &self.running.insert(running).engine;
-        engine.set_peers(peers.iter().map(config).collect()).context("the tunnel refused its peers")?;
+        announce(engine, peers, &self.xdp_guard)?;
         if starting {
             // Later the engine knows better than the file.
             let places = self.endpoints.of(peers.iter().map(|peer| peer.public_key));
@@ -79,11 +88,7 @@ impl Tunnel {
     /// When the engine refuses the set.
     pub fn narrow(&self, peers: &[Peer]) -> anyhow::Result<()> {
         let Some(running) = &self.running else { return Ok(()) };
-        running
-            .engine
-            .set_peers(peers.iter().map(config).collect())
-            .context("the tunnel refused its peers")?;
-        Ok(())
+        announce(&running.engine, peers, &self.xdp_guard)
     }
 
     /// What the engine knows of its peers; nothing while it is not running.
@@ -113,7 +118,9 @@ impl Tunnel {
     pub fn stop(&mut self) {
         let statuses = self.peers();
         self.save_endpoints(&statuses);
-        self.running = None;
+        if self.running.take().is_some() {
+            lock(&self.xdp_guard).suspend();
+        }
     }
 
     fn start(&mut self, network: &Network) -> anyhow::Result<Running> {
@@ -124,8 +131,13 @@ impl Tunnel {
             Some(tun) => tun,
             None => open_tun(&self.interface, mtu)?,
         };
-        let engine = Engine::start(tun, self.key.clone(), port)
-            .with_context(|| format!("cannot start the tunnel on UDP port {port}"))?;
+        // Ahead of the socket: what it gets, the guard has seen.
+        lock(&self.xdp_guard).begin(port);
+        let engine = Engine::start(tun, self.key.clone(), port).inspect_err(|_| {
+            // The port is somebody else's.
+            lock(&self.xdp_guard).suspend();
+        });
+        let engine = engine.with_context(|| format!("cannot start the tunnel on UDP port {port}"))?;
         tracing::info!(port, "the tunnel is listening");
         Ok(Running { engine, port, mtu })
     }
@@ -135,6 +147,12 @@ fn open_tun(interface: &InterfaceName, mtu: u16) -> anyhow::Result<Tun> {
     Tun::open_persistent(interface.as_str(), mtu).with_context(|| {
         format!("cannot open {interface}; if it belongs to another program, end that one or choose another --interface")
     })
+}
+
+fn announce(engine: &Engine, peers: &[Peer], xdp_guard: &xdp_guard::Shared) -> anyhow::Result<()> {
+    let peers = peers.iter().map(config).collect();
+    engine.set_peers_announced(peers, &mut *lock(xdp_guard)).context("the tunnel refused its peers")?;
+    Ok(())
 }
 
 fn config(peer: &Peer) -> PeerConfig {

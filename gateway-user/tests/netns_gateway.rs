@@ -13,4 +13,5 @@ mod netns {
     mod lab;
     mod local;
     mod run;
+    mod xdp_guard;
 }

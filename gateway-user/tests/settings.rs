@@ -9,9 +9,10 @@ use nexa_config::{Inputs, Stop, read};
 use nexa_gateway::config::{Command, CommandLine, LogFormat, PROGRAM};
 
 /// Each setting with a value that is not its default.
-const SAMPLES: [(&str, &str); 15] = [
+const SAMPLES: [(&str, &str); 16] = [
     ("interface", "wg7"),
     ("uplink", "eth7"),
+    ("xdp_guard", "generic"),
     ("pin_dir", "/sys/fs/bpf/elsewhere"),
     ("control_url", "http://10.0.0.2:8080"),
     ("token", "a-token"),

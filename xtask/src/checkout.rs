@@ -55,6 +55,11 @@ impl Checkout {
         self.target.join("lab")
     }
 
+    /// The folder of the lab that the tests walk through: a running lab of `up` is not disturbed.
+    pub fn walk_through(&self) -> PathBuf {
+        self.target.join("walk-through")
+    }
+
     /// The folder of the lab that faults are played on.
     pub fn faults(&self) -> PathBuf {
         self.target.join("faults")

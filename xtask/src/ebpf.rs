@@ -19,22 +19,22 @@ const FLAGS: [&str; 4] = ["-Clinker=bpf-linker", "-Clink-arg=--btf", "-Cdebuginf
 
 const TARGET: &str = "bpfel-unknown-none";
 
-/// Name of the package and of its only program.
-const PROGRAM: &str = "nexa-gateway-ebpf";
+/// Objects of the package: the programs on wg0, and the guard on the uplink.
+const OBJECTS: [&str; 2] = ["nexa-gateway-ebpf", "nexa-xdp-ebpf"];
 
-/// Builds the programs into `target/ebpf/nexa-gateway-ebpf.o`.
+/// Builds the programs into `target/ebpf/<object>.o`.
 ///
 /// # Errors
 /// When the toolchain is missing or the build fails.
 pub fn run(checkout: &Checkout) -> Result<()> {
     step("ebpf: building the gateway's programs", || {
         let target = checkout.target().join("ebpf");
-        build(checkout, &checkout.root().join("gateway-ebpf"), &target, PROGRAM)
+        build(checkout, &checkout.root().join("gateway-ebpf"), &target)
     })
 }
 
-/// Builds the program of the package in `source` and puts its object into `target`.
-fn build(checkout: &Checkout, source: &Path, target: &Path, program: &str) -> Result<()> {
+/// Builds the package in `source` and puts its objects into `target`.
+fn build(checkout: &Checkout, source: &Path, target: &Path) -> Result<()> {
     let cargo = match toolchain::compiler()? {
         // The prebuilt core is of this compiler; RUSTC_BOOTSTRAP lets the stable one take what BPF needs.
         Compiler::Debian(rustc) => checkout.cargo().env("RUSTC", rustc).env("RUSTC_BOOTSTRAP", "1"),
@@ -52,6 +52,10 @@ fn build(checkout: &Checkout, source: &Path, target: &Path, program: &str) -> Re
         .env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\x1f"))
         .env("PATH", path_with(&cargo_tool::folders())?)
         .run()?;
+    OBJECTS.iter().try_for_each(|object| take(target, object))
+}
+
+fn take(target: &Path, program: &str) -> Result<()> {
     let built = target.join(TARGET).join("release").join(program);
     let object = target.join(format!("{program}.o"));
     let bytes = fs::read(&built).with_context(|| format!("the build left no {}", built.display()))?;

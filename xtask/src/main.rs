@@ -37,7 +37,7 @@ struct Arguments {
 enum Command {
     /// Installs what is missing: system packages, the eBPF toolchain, Node.
     Setup,
-    /// Builds the gateway's eBPF programs into target/ebpf/nexa-gateway-ebpf.o.
+    /// Builds the gateway's eBPF programs into target/ebpf.
     Ebpf,
     /// Shows the whole system on this machine: builds, starts the lab, walks through the main job, keeps it running.
     Up {

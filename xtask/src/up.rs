@@ -1,6 +1,6 @@
 //! `cargo xtask up` and `down`: the whole system on this machine.
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use anyhow::Result;
 
@@ -33,7 +33,7 @@ pub fn run(checkout: &Checkout, mode: Mode) -> Result<ExitCode> {
     };
     // In place of this process: Ctrl-C then reaches one program, which tears down before it ends. What root makes
     // in the lab's folder, the lab gives back itself.
-    let programs = lab(checkout, "up").args(flag).arg("--bin-dir").arg(checkout.binaries());
+    let programs = lab(checkout, "up", &checkout.lab()).args(flag).arg("--bin-dir").arg(checkout.binaries());
     programs.arg("--web-dir").arg(web::folder(checkout)).root()?.replace()
 }
 
@@ -47,22 +47,18 @@ pub fn down(checkout: &Checkout) -> Result<ExitCode> {
             checkout.cargo().args(["build", "--bins", "--package", "nexa-lab"]).run()
         })?;
     }
-    let others = [checkout.faults(), checkout.bench().join("lab")];
+    let others = [checkout.walk_through(), checkout.faults(), checkout.bench().join("lab")];
     let others = others.iter().flat_map(|folder| ["--dir".as_ref(), folder.as_os_str()]);
-    lab(checkout, "down").args(others).root()?.replace()
+    lab(checkout, "down", &checkout.lab()).args(others).root()?.replace()
 }
 
 /// The lab's program for this checkout: `up`, which walks through the main job once.
 pub fn walk_through(checkout: &Checkout) -> Program {
-    lab(checkout, "up").arg("--once").arg("--bin-dir").arg(checkout.binaries())
+    lab(checkout, "up", &checkout.walk_through()).arg("--once").arg("--bin-dir").arg(checkout.binaries())
 }
 
-fn lab(checkout: &Checkout, verb: &str) -> Program {
-    Program::new(checkout.binary("nexa-lab"))
-        .directory(checkout.root())
-        .arg(verb)
-        .arg("--dir")
-        .arg(checkout.lab())
+fn lab(checkout: &Checkout, verb: &str, folder: &Path) -> Program {
+    Program::new(checkout.binary("nexa-lab")).directory(checkout.root()).arg(verb).arg("--dir").arg(folder)
 }
 
 /// Builds everything that a lab runs. The whole workspace: other selections have other features, and so build every

@@ -9,11 +9,11 @@ use uuid::Uuid;
 
 use super::error::Meaning as _;
 use super::page::Window;
-use super::rule::in_use;
+use super::rule::is_named;
 use super::{Caller, Error, Result, input};
 use crate::model::{Device, Network, Page, PageQuery};
 use crate::store::device::{NewDevice, Owned};
-use crate::store::{AuditEntry, Db, device, network, rule};
+use crate::store::{AuditEntry, Db, device, network};
 
 /// How long the addresses of a removed device rest before another device may have them.
 pub(super) const ADDRESS_REST: TimeDelta = TimeDelta::hours(1);
@@ -146,12 +146,12 @@ impl Caller {
     /// Removes a device; its addresses rest for an hour.
     ///
     /// # Errors
-    /// As [`Self::device`]; `in_use` while a rule names it.
+    /// As [`Self::device`]; `in_use` while a rule or a resource names it.
     pub async fn delete_device(&self, id: DeviceId) -> Result<()> {
         let mut change = self.store().visible_change().await?;
         let db = change.connection();
         let before = device::get(db, id, self.owned()).await?.ok_or(Error::NotFound("device"))?;
-        in_use(&rule::naming_subject(db, id.0).await?)?;
+        is_named(db, id.0).await?;
         device::delete(db, id, Utc::now() + ADDRESS_REST).await?;
         Ok(change.commit(AuditEntry::new(&self.actor(), "device.delete", id).before(&before)).await?)
     }

@@ -5,10 +5,10 @@ use uuid::Uuid;
 
 use super::error::Meaning as _;
 use super::page::Window;
-use super::rule::in_use;
+use super::rule::is_named;
 use super::{Admin, Error, Result, input};
 use crate::model::{Group, Page, PageQuery};
-use crate::store::{AuditEntry, group, rule, user};
+use crate::store::{AuditEntry, group, user};
 
 /// A group to make.
 #[derive(Deserialize, ToSchema)]
@@ -54,12 +54,12 @@ impl Admin {
     /// Removes a group.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; `in_use` while a rule names it.
+    /// [`Error::NotFound`]; `in_use` while a rule or a resource names it.
     pub async fn delete_group(&self, id: GroupId) -> Result<()> {
         let mut change = self.store().visible_change().await?;
         let db = change.connection();
         let before = group::get(db, id).await?.ok_or(Error::NotFound("group"))?;
-        in_use(&rule::naming_subject(db, id.0).await?)?;
+        is_named(db, id.0).await?;
         group::delete(db, id).await?;
         Ok(change.commit(AuditEntry::new(&self.actor(), "group.delete", id).before(&before)).await?)
     }

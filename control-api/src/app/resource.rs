@@ -6,10 +6,10 @@ use uuid::Uuid;
 
 use super::error::Meaning as _;
 use super::page::Window;
-use super::rule::in_use;
+use super::rule::{in_use, parse_list, subject, unknown_subject};
 use super::{Admin, Error, Result, input};
-use crate::model::{Page, PageQuery, Resource, TrafficBody};
-use crate::store::{AuditEntry, resource, rule};
+use crate::model::{Page, PageQuery, Resource, SubjectBody, TrafficBody};
+use crate::store::{AuditEntry, Db, resource, rule};
 
 /// A resource to make, or what one becomes.
 #[derive(Deserialize, ToSchema)]
@@ -17,9 +17,14 @@ use crate::store::{AuditEntry, resource, rule};
 pub struct ResourceBody {
     /// 1 to 63 printable characters.
     pub name: String,
-    /// At least one prefix without host bits, none within another.
-    #[schema(min_items = 1, example = json!(["10.20.0.0/24", "fd20::/64"]))]
+    /// Prefixes without host bits, none within another. At least one, unless there are `devices`.
+    #[serde(default)]
+    #[schema(example = json!(["10.20.0.0/24", "fd20::/64"]))]
     pub cidrs: Vec<String>,
+    /// Devices that it is. None twice.
+    #[serde(default)]
+    #[schema(max_items = 500)]
+    pub devices: Vec<SubjectBody>,
     /// At least one.
     #[schema(min_items = 1)]
     pub traffic: Vec<TrafficBody>,
@@ -48,7 +53,7 @@ impl Admin {
     /// Makes a resource.
     ///
     /// # Errors
-    /// What is wrong with the request; `name_taken`.
+    /// What is wrong with the request; `name_taken`; `unknown_id` where it names devices that there are not.
     pub async fn create_resource(&self, request: &ResourceBody) -> Result<Resource> {
         // Postgres keeps microseconds; the answer shows what is stored.
         let created_at = Utc::now().trunc_subsecs(6);
@@ -56,13 +61,16 @@ impl Admin {
             id: ResourceId(Uuid::now_v7()),
             name: String::new(),
             cidrs: Vec::new(),
+            devices: Vec::new(),
             traffic: Vec::new(),
             created_at,
         };
         request.apply(&mut new)?;
         let mut change = self.store().visible_change().await?;
-        let inserted = resource::insert(change.connection(), &new).await;
+        let db = change.connection();
+        let inserted = resource::insert(db, &new).await;
         inserted.when_violates("resources_name", || Error::name_taken("name"))?;
+        insert_devices(db, &new).await?;
         change.commit(AuditEntry::new(&self.actor(), "resource.create", new.id).after(&new)).await?;
         Ok(new)
     }
@@ -70,7 +78,7 @@ impl Admin {
     /// Replaces all of a resource but its id.
     ///
     /// # Errors
-    /// What is wrong with the request; [`Error::NotFound`]; `name_taken`.
+    /// As [`Self::create_resource`]; [`Error::NotFound`].
     pub async fn replace_resource(&self, id: ResourceId, request: &ResourceBody) -> Result<Resource> {
         let mut change = self.store().visible_change().await?;
         let db = change.connection();
@@ -82,6 +90,8 @@ impl Admin {
         }
         let updated = resource::update(db, &after).await;
         updated.when_violates("resources_name", || Error::name_taken("name"))?;
+        resource::delete_devices(db, id).await?;
+        insert_devices(db, &after).await?;
         let entry = AuditEntry::new(&self.actor(), "resource.update", id).before(&before).after(&after);
         change.commit(entry).await?;
         Ok(after)
@@ -104,8 +114,23 @@ impl Admin {
 impl ResourceBody {
     fn apply(&self, resource: &mut Resource) -> Result<()> {
         resource.name = input::name("name", &self.name)?;
-        resource.cidrs = input::cidrs(&self.cidrs)?;
+        resource.devices = match &self.devices[..] {
+            [] => Vec::new(),
+            devices => parse_list("devices", devices, subject)?,
+        };
+        resource.cidrs = match &self.cidrs[..] {
+            [] if !resource.devices.is_empty() => Vec::new(),
+            cidrs => input::cidrs(cidrs)?,
+        };
         resource.traffic = input::traffic(&self.traffic)?;
         Ok(())
     }
+}
+
+async fn insert_devices(db: &mut Db, resource: &Resource) -> Result<()> {
+    for ((index, device), position) in resource.devices.iter().enumerate().zip(0..) {
+        let inserted = resource::insert_device(db, resource.id, position, *device).await;
+        unknown_subject(inserted, "resource_devices", &format!("devices[{index}].id"), *device)?;
+    }
+    Ok(())
 }

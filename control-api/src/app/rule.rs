@@ -2,12 +2,13 @@ use nexa_types::{DeviceId, GroupId, RuleId, UserId};
 use nexa_wire::snapshot::{Subject, Target};
 use serde::Deserialize;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::error::Meaning as _;
 use super::page::Window;
 use super::{Admin, Error, Result, input};
 use crate::model::{EffectBody, Page, PageQuery, Rule, SubjectBody, SubjectKind, TargetBody};
-use crate::store::{AuditEntry, rule};
+use crate::store::{AuditEntry, Db, StoreError, resource, rule};
 
 const NOTE_MAX: usize = 500;
 const LIST_MAX: usize = 500;
@@ -75,13 +76,7 @@ impl Admin {
         let id = rule::insert(db, request.effect.into(), &note).await?;
         for ((index, subject), position) in who.into_iter().enumerate().zip(0..) {
             let inserted = rule::insert_subject(db, id, position, subject).await;
-            let (kind, constraint) = match subject {
-                Subject::Everyone => ("everyone", ""),
-                Subject::Group(_) => ("group", "rule_subjects_group"),
-                Subject::User(_) => ("user", "rule_subjects_user"),
-                Subject::Device(_) => ("device", "rule_subjects_device"),
-            };
-            inserted.when_violates(constraint, || unknown(format!("who[{index}].id"), kind))?;
+            unknown_subject(inserted, "rule_subjects", &format!("who[{index}].id"), subject)?;
         }
         for ((index, target), position) in what.into_iter().enumerate().zip(0..) {
             let inserted = rule::insert_target(db, id, position, target).await;
@@ -132,7 +127,35 @@ impl Admin {
     }
 }
 
-/// Refuses to remove what rules name: a rule that lost what it speaks of would mean something else.
+/// Gives a violated foreign key of `table` its meaning: whom `field` names is not there.
+pub(super) fn unknown_subject(
+    inserted: std::result::Result<(), StoreError>,
+    table: &str,
+    field: &str,
+    subject: Subject,
+) -> Result<()> {
+    let kind = match subject {
+        Subject::Everyone => "everyone",
+        Subject::Group(_) => "group",
+        Subject::User(_) => "user",
+        Subject::Device(_) => "device",
+    };
+    inserted.when_violates(&format!("{table}_{kind}"), || unknown(field.to_owned(), kind))
+}
+
+/// Refuses to remove a group, a user or a device while a rule or a resource names it: what lost whom it speaks of would
+/// mean something else.
+pub(super) async fn is_named(db: &mut Db, id: Uuid) -> Result<()> {
+    in_use(&rule::naming_subject(db, id).await?)?;
+    let resources = resource::naming(db, id).await?;
+    if resources.is_empty() {
+        return Ok(());
+    }
+    let detail = format!("named by resource {}; remove it there first", resources.join(", "));
+    Err(Error::conflict("in_use", detail))
+}
+
+/// As [`is_named`], by rules alone.
 pub(super) fn in_use(rules: &[RuleId]) -> Result<()> {
     if rules.is_empty() {
         return Ok(());
@@ -142,7 +165,7 @@ pub(super) fn in_use(rules: &[RuleId]) -> Result<()> {
     Err(Error::conflict("in_use", detail))
 }
 
-fn parse_list<B, T: PartialEq>(
+pub(super) fn parse_list<B, T: PartialEq>(
     field: &'static str,
     bodies: &[B],
     parse: impl Fn(String, &B) -> Result<T>,
@@ -170,7 +193,7 @@ fn parse_list<B, T: PartialEq>(
     Ok(list)
 }
 
-fn subject(field: String, body: &SubjectBody) -> Result<Subject> {
+pub(super) fn subject(field: String, body: &SubjectBody) -> Result<Subject> {
     match (body.kind, body.id) {
         (SubjectKind::Everyone, None) => Ok(Subject::Everyone),
         (SubjectKind::Everyone, Some(_)) => {

@@ -7,10 +7,10 @@ use uuid::Uuid;
 use super::device::ADDRESS_REST;
 use super::error::Meaning as _;
 use super::page::Window;
-use super::rule::in_use;
+use super::rule::is_named;
 use super::{Admin, Caller, Error, Result, input};
 use crate::model::{Page, PageQuery, Role, User};
-use crate::store::{AuditEntry, Db, device, rule, session, user};
+use crate::store::{AuditEntry, Db, device, session, user};
 
 /// A user to make.
 #[derive(Deserialize, ToSchema)]
@@ -143,13 +143,13 @@ impl Admin {
     /// Removes a user with all his devices.
     ///
     /// # Errors
-    /// `last_owner`; `in_use` while a rule names the user or one of his devices; `role_too_high`.
+    /// `last_owner`; `in_use` while a rule or a resource names the user or one of his devices; `role_too_high`.
     pub async fn delete_user(&self, id: UserId) -> Result<()> {
         let mut change = self.store().visible_change().await?;
         let db = change.connection();
         let before = user::lock(db, id).await?.ok_or(Error::NotFound("user"))?;
         self.may_give(before.role)?;
-        in_use(&rule::naming_subject(db, id.0).await?)?;
+        is_named(db, id.0).await?;
         device::rest(db, id.0, Utc::now() + ADDRESS_REST).await?;
         user::delete(db, id).await?;
         self.keep_an_owner(db, &before).await?;

@@ -1,8 +1,10 @@
 use chrono::{DateTime, Utc};
 use nexa_types::{Cidr, ResourceId};
-use nexa_wire::snapshot::Traffic;
+use nexa_wire::snapshot::{Subject, Traffic};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use super::SubjectBody;
 
 /// A named destination.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
@@ -12,9 +14,12 @@ pub struct Resource {
     pub id: ResourceId,
     /// Its name; unique whatever the case.
     pub name: String,
-    /// Where it is. The prefixes of one resource do not overlap.
+    /// Where it is; empty only where it is devices. The prefixes of one resource do not overlap.
     #[schema(value_type = Vec<String>, example = json!(["10.20.0.0/24", "fd20::/64"]))]
     pub cidrs: Vec<Cidr>,
+    /// Devices that it is: devices are reached by resources that name them, and never by a prefix.
+    #[schema(value_type = Vec<SubjectBody>)]
+    pub devices: Vec<Subject>,
     /// What of it is meant.
     #[schema(value_type = Vec<TrafficBody>)]
     pub traffic: Vec<Traffic>,

@@ -47,7 +47,7 @@ impl From<EffectBody> for Effect {
     }
 }
 
-/// Whom a rule speaks of. `id` is left out for `everyone`, and only then.
+/// Whom a rule speaks of, or which devices a resource is. `id` is left out for `everyone`, and only then.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SubjectBody {

@@ -25,12 +25,7 @@ pub(crate) async fn insert_subject(
     position: i32,
     subject: Subject,
 ) -> Result<()> {
-    let (kind, group, user, device): (_, Option<Uuid>, Option<Uuid>, Option<Uuid>) = match subject {
-        Subject::Everyone => ("everyone", None, None, None),
-        Subject::Group(id) => ("group", Some(id.0), None, None),
-        Subject::User(id) => ("user", None, Some(id.0), None),
-        Subject::Device(id) => ("device", None, None, Some(id.0)),
-    };
+    let (kind, [group, user, device]) = subject_columns(subject);
     sqlx::query!(
         "INSERT INTO rule_subjects (rule_id, position, kind, group_id, user_id, device_id)
          VALUES ($1, $2, $3, $4, $5, $6)",
@@ -44,6 +39,16 @@ pub(crate) async fn insert_subject(
     .execute(db)
     .await?;
     Ok(())
+}
+
+/// The kind of a subject, and the ids of group, user and device, of which at most one is there.
+pub(super) const fn subject_columns(subject: Subject) -> (&'static str, [Option<Uuid>; 3]) {
+    match subject {
+        Subject::Everyone => ("everyone", [None; 3]),
+        Subject::Group(id) => ("group", [Some(id.0), None, None]),
+        Subject::User(id) => ("user", [None, Some(id.0), None]),
+        Subject::Device(id) => ("device", [None, None, Some(id.0)]),
+    }
 }
 
 /// Adds what the rule speaks of. Refused by a foreign key where that is unknown.

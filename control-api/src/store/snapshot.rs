@@ -60,6 +60,7 @@ pub(crate) async fn resources(db: &mut PgConnection) -> Result<Vec<Resource>> {
         id: resource.id,
         name: resource.name,
         cidrs: resource.cidrs,
+        devices: resource.devices,
         traffic: resource.traffic,
     };
     Ok(resources.into_iter().map(on_the_wire).collect())
@@ -71,17 +72,28 @@ pub(crate) async fn rules(db: &mut PgConnection) -> Result<Vec<Rule>> {
     Ok(rules.map(|rule| Rule { id: rule.id, effect: rule.effect, who: rule.who, what: rule.what }).collect())
 }
 
-/// Prefixes of all resources that an enabled allow rule grants to a device.
+/// Prefixes of all resources that an enabled allow rule grants to a device, and addresses of devices that may connect
+/// and that such resources are.
 pub(crate) async fn granted(db: &mut PgConnection, device: DeviceId) -> Result<Vec<Cidr>> {
     let rows = sqlx::query_scalar!(
-        r#"SELECT DISTINCT unnest(r.cidrs)::inet AS "cidr!: IpNet"
-           FROM devices d
-           JOIN rule_subjects s ON s.kind = 'everyone' OR s.user_id = d.user_id OR s.device_id = d.id
-             OR s.group_id IN (SELECT m.group_id FROM group_members m WHERE m.user_id = d.user_id)
-           JOIN rules ON rules.id = s.rule_id AND rules.effect = 'allow' AND rules.enabled
-           JOIN rule_targets t ON t.rule_id = rules.id
-           JOIN resources r ON r.id = t.resource_id
-           WHERE d.id = $1"#,
+        r#"WITH granted AS (
+             SELECT DISTINCT t.resource_id
+             FROM devices d
+             JOIN rule_subjects s ON s.kind = 'everyone' OR s.user_id = d.user_id OR s.device_id = d.id
+               OR s.group_id IN (SELECT m.group_id FROM group_members m WHERE m.user_id = d.user_id)
+             JOIN rules ON rules.id = s.rule_id AND rules.effect = 'allow' AND rules.enabled
+             JOIN rule_targets t ON t.rule_id = rules.id
+             WHERE d.id = $1
+           )
+           SELECT unnest(r.cidrs)::inet AS "cidr!: IpNet" FROM resources r JOIN granted g ON g.resource_id = r.id
+           UNION
+           SELECT unnest(ARRAY[d.v4, d.v6])
+           FROM granted g
+           JOIN resource_devices n ON n.resource_id = g.resource_id
+           JOIN devices d ON n.kind = 'everyone' OR n.user_id = d.user_id OR n.device_id = d.id
+             OR n.group_id IN (SELECT m.group_id FROM group_members m WHERE m.user_id = d.user_id)
+           JOIN users u ON u.id = d.user_id
+           WHERE d.id <> $1 AND NOT d.disabled AND NOT u.disabled AND (d.expires_at IS NULL OR d.expires_at > now())"#,
         device.0
     );
     rows.fetch_all(db).await?.into_iter().map(|net| network::cidr("resources", net)).collect()

@@ -14,6 +14,35 @@ async fn connect_gateway(api: &Api, admin: &Client) -> (serde_json::Value, Strin
 }
 
 #[tokio::test]
+async fn a_profile_routes_to_devices_that_a_granted_resource_is() {
+    let api = Api::start().await;
+    let admin = api.owner().await;
+    let (alice, bob) = (api.user("alice", "user").await, api.user("bob", "user").await);
+    let (own, theirs, off) = (alice.enrol().await, bob.enrol().await, bob.enrol().await);
+    let disabled = format!("/api/v1/devices/{}", off["id"].as_str().unwrap());
+    admin.patch(&disabled, json!({ "disabled": true })).await.ok(200);
+    let resource = admin
+        .post(
+            "/api/v1/resources",
+            json!({ "name": "laptops", "devices": [{ "kind": "everyone" }], "traffic": [{ "protocol": "any" }] }),
+        )
+        .await
+        .ok(201);
+    admin.make_rule(json!({ "kind": "user", "id": alice.id }), &resource).await;
+    connect_gateway(&api, &admin).await;
+
+    let routes = async |client: &Client, device: &serde_json::Value| {
+        let path = format!("/api/v1/devices/{}/profile", device["id"].as_str().unwrap());
+        client.get(&path).await.ok(200)["allowed_ips"].clone()
+    };
+    let tunnel = json!(["100.96.0.1/32", "fd6e:7861::1/128"]);
+    assert_eq!(routes(&bob, &theirs).await, tunnel);
+    let [v4, v6] = ["v4", "v6"].map(|family| theirs[family].as_str().unwrap().to_owned());
+    let expected = json!(["100.96.0.1/32", format!("{v4}/32"), "fd6e:7861::1/128", format!("{v6}/128")]);
+    assert_eq!(routes(&alice, &own).await, expected);
+}
+
+#[tokio::test]
 async fn a_profile_routes_what_is_granted_and_nothing_else() {
     let api = Api::start().await;
     let admin = api.owner().await;

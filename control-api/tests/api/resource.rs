@@ -112,3 +112,43 @@ async fn names_are_unique_and_what_a_rule_names_stays() {
     admin.make_rule(json!({ "kind": "everyone" }), &second).await;
     admin.delete(&path).await.problem(409, "in_use");
 }
+
+#[tokio::test]
+async fn a_resource_can_be_devices_and_is_named_where_they_would_be_removed() {
+    let api = Api::start().await;
+    let admin = api.owner().await;
+    let (alice, group) = (api.user("alice", "user").await, admin.make_group().await);
+    let device = alice.enrol().await;
+    let ssh = json!([{ "protocol": "tcp", "ports": "22" }]);
+    let named = |devices: Value| json!({ "name": "laptops", "devices": devices, "traffic": ssh });
+    let all = json!([
+        { "kind": "everyone" },
+        { "kind": "group", "id": group["id"] },
+        { "kind": "user", "id": alice.id },
+        { "kind": "device", "id": device["id"] },
+    ]);
+    let made = admin.post("/api/v1/resources", named(all.clone())).await.ok(201);
+    assert_eq!((&made["devices"], &made["cidrs"]), (&all, &json!([])));
+    let path = format!("/api/v1/resources/{}", made["id"].as_str().unwrap());
+    assert_eq!(admin.get(&path).await.ok(200), made);
+
+    for (noun, id) in [("groups", &group["id"]), ("users", &json!(alice.id)), ("devices", &device["id"])] {
+        let reply = admin.delete(&format!("/api/v1/{noun}/{}", id.as_str().unwrap())).await;
+        let problem = reply.problem(409, "in_use");
+        assert!(problem["detail"].as_str().unwrap().contains("resource laptops"), "{problem}");
+    }
+    let only = json!([{ "kind": "device", "id": device["id"] }]);
+    let replaced = admin.put(&path, named(only.clone())).await.ok(200);
+    assert_eq!(replaced["devices"], only);
+    admin.delete(&format!("/api/v1/groups/{}", group["id"].as_str().unwrap())).await.ok(204);
+    admin.delete(&path).await.ok(204);
+    admin.delete(&format!("/api/v1/users/{}", alice.id)).await.ok(204);
+
+    let nobody = uuid::Uuid::now_v7();
+    let bad = named(json!([{ "kind": "everyone" }, { "kind": "device", "id": nobody }]));
+    admin.post("/api/v1/resources", bad).await.invalid("unknown_id", "devices[1].id");
+    let twice = json!([{ "kind": "everyone" }, { "kind": "everyone" }]);
+    admin.post("/api/v1/resources", named(twice)).await.invalid("duplicate", "devices[1]");
+    admin.post("/api/v1/resources", named(json!([]))).await.invalid("empty_list", "cidrs");
+    assert_eq!(admin.get("/api/v1/resources").await.ok(200)["items"], json!([]));
+}

@@ -57,40 +57,76 @@ impl Verdict {
     }
 }
 
-/// Decides on a packet that a peer sent.
+/// Decides on a packet that a peer sent: by the flow that it began, by one that another peer began with it, or anew.
 pub fn ingress<T: Tables>(tables: &T, packet: &Packet, now_ns: u64) -> Verdict {
-    let profile = match profile_of(tables, &packet.source, Reason::UnknownSource, now_ns) {
-        Ok(profile) => profile,
-        Err(verdict) => return verdict,
-    };
-    let turn = Turn { kind: packet.kind, speaker: Speaker::Initiator, now_ns };
-    match packet.kind {
-        Kind::Plain | Kind::Opening | Kind::Closing => {
-            let followed = follow(tables, &packet.tuple, &profile, &turn);
-            match followed.dropped {
-                Some(Reason::NoFlow) => begin(tables, packet, &profile, now_ns),
-                _ => followed,
+    let now = Now { bank: tables.state().bank(), ns: now_ns };
+    let mut profile = Profile::default();
+    if let Some(reason) = profile_of(tables, &packet.source, Reason::UnknownSource, &now, &mut profile) {
+        return Verdict::drop(profile.peer, reason);
+    }
+    let sender = profile.peer;
+    let reversed = packet.tuple.reversed();
+    let (by_source, by_destination) = begun(packet, &reversed);
+    let mut turn = Turn { kind: packet.kind, speaker: Speaker::Initiator, now_ns };
+    // An answer begins nothing.
+    if packet.kind != Kind::Reply {
+        let followed = follow(tables, by_source, &profile, &turn);
+        if followed.dropped != Some(Reason::NoFlow) {
+            return followed;
+        }
+    }
+    turn.speaker = Speaker::Responder;
+    if tables.peer(&packet.destination).is_some() {
+        if profile_of(tables, &packet.destination, Reason::UnknownPeer, &now, &mut profile).is_none() {
+            let answered = follow(tables, by_destination, &profile, &turn);
+            if answered.dropped.is_none() {
+                return Verdict { peer: sender, ..answered };
             }
         }
-        Kind::Reply => Verdict::drop(profile.peer, Reason::NoFlow),
-        // The quoted packet went to this peer, so it was an answer of the flow that the peer began.
-        Kind::Error => follow(tables, &packet.tuple.reversed(), &profile, &turn),
+        // Whatever is wrong with that flow, the sender may have a word of its own.
+        if let Some(reason) = profile_of(tables, &packet.source, Reason::UnknownSource, &now, &mut profile) {
+            return Verdict::drop(sender, reason);
+        }
+    }
+    match packet.kind {
+        Kind::Plain | Kind::Opening | Kind::Closing => begin(tables, packet, &profile, now_ns),
+        Kind::Reply | Kind::Error => Verdict::drop(sender, Reason::NoFlow),
     }
 }
 
-/// Decides on a packet for a peer: it passes only on a live flow that the peer began.
+/// Decides on a packet for a peer: it passes only on a live flow that the peer began, or that another peer began with it.
 pub fn egress<T: Tables>(tables: &T, packet: &Packet, now_ns: u64) -> Verdict {
-    let profile = match profile_of(tables, &packet.destination, Reason::UnknownPeer, now_ns) {
-        Ok(profile) => profile,
-        Err(verdict) => return verdict,
-    };
-    let begun = match packet.kind {
-        Kind::Plain | Kind::Opening | Kind::Closing | Kind::Reply => packet.tuple.reversed(),
-        // The quoted packet came from this peer: its tuple is the flow's.
-        Kind::Error => packet.tuple,
-    };
-    let turn = Turn { kind: packet.kind, speaker: Speaker::Responder, now_ns };
-    follow(tables, &begun, &profile, &turn)
+    let now = Now { bank: tables.state().bank(), ns: now_ns };
+    let mut profile = Profile::default();
+    if let Some(reason) = profile_of(tables, &packet.destination, Reason::UnknownPeer, &now, &mut profile) {
+        return Verdict::drop(profile.peer, reason);
+    }
+    let receiver = profile.peer;
+    let reversed = packet.tuple.reversed();
+    let (by_source, by_destination) = begun(packet, &reversed);
+    let mut turn = Turn { kind: packet.kind, speaker: Speaker::Responder, now_ns };
+    let followed = follow(tables, by_destination, &profile, &turn);
+    if followed.dropped != Some(Reason::NoFlow) {
+        return followed;
+    }
+    turn.speaker = Speaker::Initiator;
+    if profile_of(tables, &packet.source, Reason::UnknownPeer, &now, &mut profile).is_none() {
+        // The program at the ingress admitted it and made its flow.
+        let passed = follow(tables, by_source, &profile, &turn);
+        if passed.dropped.is_none() {
+            return Verdict { peer: receiver, ..passed };
+        }
+    }
+    Verdict::drop(receiver, Reason::NoFlow)
+}
+
+/// The keys of the flows that a packet would belong to: one that its sender began, and one that its receiver began. An
+/// error quotes a packet that went the other way.
+const fn begun<'a>(packet: &'a Packet, reversed: &'a FlowKey) -> (&'a FlowKey, &'a FlowKey) {
+    match packet.kind {
+        Kind::Plain | Kind::Opening | Kind::Closing | Kind::Reply => (&packet.tuple, reversed),
+        Kind::Error => (reversed, &packet.tuple),
+    }
 }
 
 /// The word of policy alone, without flows: what [`begin`] and stale flows are decided by.
@@ -111,9 +147,11 @@ pub fn decide<T: Tables>(tables: &T, profile: &Profile, tuple: &FlowKey, now_ns:
 
 /// The verdict on a packet that nobody sent: [`ingress`] as it would be without any flow. It makes none.
 pub fn hypothetical<T: Tables>(tables: &T, source: &PeerKey, tuple: &FlowKey, now_ns: u64) -> Verdict {
-    match profile_of(tables, source, Reason::UnknownSource, now_ns) {
-        Ok(profile) => verdict_of(&profile, &decide(tables, &profile, tuple, now_ns)),
-        Err(verdict) => verdict,
+    let now = Now { bank: tables.state().bank(), ns: now_ns };
+    let mut profile = Profile::default();
+    match profile_of(tables, source, Reason::UnknownSource, &now, &mut profile) {
+        None => verdict_of(&profile, &decide(tables, &profile, tuple, now_ns)),
+        Some(reason) => Verdict::drop(profile.peer, reason),
     }
 }
 
@@ -147,29 +185,42 @@ const fn stronger(one: PortsValue, other: PortsValue) -> PortsValue {
     if one.rule <= other.rule { one } else { other }
 }
 
+/// Finds the profile of the peer with an address, and says why it is none to go by. [`Profile::peer`] is always written,
+/// [`NOBODY`] where nobody has the address.
+///
+/// Into a place of the caller's, who has one place for several peers: a returned one would take two on the stack.
 fn profile_of<T: Tables>(
     tables: &T,
     key: &PeerKey,
     unknown: Reason,
-    now_ns: u64,
-) -> Result<Profile, Verdict> {
+    now: &Now,
+    profile: &mut Profile,
+) -> Option<Reason> {
     let Some(peer) = tables.peer(key) else {
-        return Err(Verdict::drop(NOBODY, unknown));
+        profile.peer = NOBODY;
+        return Some(unknown);
     };
-    let Some(profile) = tables.profile(tables.state().bank(), peer) else {
-        return Err(Verdict::drop(peer, Reason::Inconsistent));
-    };
+    let found = tables.profile(now.bank, peer);
+    profile.peer = peer;
+    let Some(found) = found else { return Some(Reason::Inconsistent) };
     // An empty profile means that the peer is not in this generation, its address about to leave the map.
-    if profile.lease_until_ns == 0 {
-        return Err(Verdict::drop(peer, unknown));
+    if found.lease_until_ns == 0 {
+        return Some(unknown);
     }
-    if profile.peer != peer {
-        return Err(Verdict::drop(peer, Reason::Inconsistent));
+    if found.peer != peer {
+        return Some(Reason::Inconsistent);
     }
-    if profile.lease_until_ns <= now_ns {
-        return Err(Verdict::drop(peer, Reason::LeaseExpired));
+    if found.lease_until_ns <= now.ns {
+        return Some(Reason::LeaseExpired);
     }
-    Ok(profile)
+    *profile = found;
+    None
+}
+
+/// When the packet at hand is looked at. The bank is read once, so that one packet sees one generation.
+struct Now {
+    bank: u32,
+    ns: u64,
 }
 
 /// The packet at hand, as its flow sees it. One struct, since BPF functions take five arguments.
@@ -187,54 +238,72 @@ enum Speaker {
 }
 
 /// The verdict of a live flow, decided anew if policy has changed under it; [`Reason::NoFlow`] where there is none.
+// Inline: BPF programs have 512 bytes of stack, and Linux 6.1 counts at least 32 for each call.
+#[inline(always)]
 fn follow<T: Tables>(tables: &T, key: &FlowKey, profile: &Profile, turn: &Turn) -> Verdict {
     let now_ns = turn.now_ns;
     let seen = tables.flow(key, |flow| {
         if flow.peer != profile.peer || is_idle(flow, key.protocol, now_ns) {
-            return Seen::Dead;
+            return DEAD;
         }
         advance(flow, turn);
         let current = flow.shared == profile.shared && flow.own == profile.own && flow.epoch == profile.epoch;
         if current && now_ns < flow.not_after_ns {
-            Seen::Live { rule: flow.rule, slot: flow.slot }
+            Seen { state: LIVE, slot: flow.slot, rule: flow.rule, phase: flow.phase }
         } else {
-            Seen::Stale { phase: flow.phase }
+            Seen { state: STALE, slot: flow.slot, rule: flow.rule, phase: flow.phase }
         }
     });
-    match seen {
-        None | Some(Seen::Dead) => Verdict::drop(profile.peer, Reason::NoFlow),
-        Some(Seen::Live { rule, slot }) => Verdict { dropped: None, peer: profile.peer, rule, slot },
-        Some(Seen::Stale { phase }) => {
-            let word = decide(tables, profile, key, now_ns);
-            if word.verdict == ALLOW {
-                tables.insert_flow(key, &flow_of(profile, &word, phase, now_ns));
-            } else {
-                tables.remove_flow(key);
-            }
-            verdict_of(profile, &word)
-        }
+    let Seen { state, slot, rule, phase } = seen.unwrap_or(DEAD);
+    match state {
+        LIVE => Verdict { dropped: None, peer: profile.peer, rule, slot },
+        STALE => settle(tables, key, profile, &Occasion { phase, now_ns }),
+        _ => Verdict::drop(profile.peer, Reason::NoFlow),
     }
 }
 
-enum Seen {
-    Dead,
-    Live { rule: u32, slot: u16 },
-    Stale { phase: u16 },
+/// When a flow is decided, and how far it is.
+struct Occasion {
+    phase: u16,
+    now_ns: u64,
 }
+
+/// What policy says of a flow: one that it allows is there afterwards, one that it refuses is not.
+///
+/// On its own, since what it holds on the stack is more than all else that the programs do meanwhile.
+#[inline(never)]
+fn settle<T: Tables>(tables: &T, key: &FlowKey, profile: &Profile, occasion: &Occasion) -> Verdict {
+    let word = decide(tables, profile, key, occasion.now_ns);
+    if word.verdict == ALLOW {
+        tables.insert_flow(key, &flow_of(profile, &word, occasion.phase, occasion.now_ns));
+    } else {
+        tables.remove_flow(key);
+    }
+    verdict_of(profile, &word)
+}
+
+/// What was seen of a flow. Flat, for the reason given at [`Verdict`].
+#[derive(Clone, Copy)]
+struct Seen {
+    state: u16,
+    slot: u16,
+    rule: u32,
+    phase: u16,
+}
+
+const LIVE: u16 = 1;
+const STALE: u16 = 2;
+const DEAD: Seen = Seen { state: 0, slot: 0, rule: 0, phase: 0 };
 
 /// Decides on a packet that belongs to no flow; allowed, it begins one.
 fn begin<T: Tables>(tables: &T, packet: &Packet, profile: &Profile, now_ns: u64) -> Verdict {
-    let word = decide(tables, profile, &packet.tuple, now_ns);
-    if word.verdict == ALLOW {
-        let phase = match packet.kind {
-            Kind::Closing => FLOW_CLOSING,
-            // In the middle of a connection whose flow was lost: the other end has long answered.
-            Kind::Plain if packet.tuple.protocol == TCP => FLOW_ANSWERED,
-            _ => FLOW_NEW,
-        };
-        tables.insert_flow(&packet.tuple, &flow_of(profile, &word, phase, now_ns));
-    }
-    verdict_of(profile, &word)
+    let phase = match packet.kind {
+        Kind::Closing => FLOW_CLOSING,
+        // In the middle of a connection whose flow was lost: the other end has long answered.
+        Kind::Plain if packet.tuple.protocol == TCP => FLOW_ANSWERED,
+        _ => FLOW_NEW,
+    };
+    settle(tables, &packet.tuple, profile, &Occasion { phase, now_ns })
 }
 
 const fn flow_of(profile: &Profile, value: &PortsValue, phase: u16, now_ns: u64) -> FlowValue {

@@ -26,3 +26,4 @@ pod!(
     RuleCounters,
     State
 );
+pod!(crate::xdp_guard::Config, crate::xdp_guard::LocalKey);

@@ -299,7 +299,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn grant(effect: Effect, rule: u32, protocol: Protocol, ports: &str) -> Grant {
-        Grant { effect, rule: RuleId(rule), traffic: Traffic { protocol, ports: ports.parse().unwrap() } }
+        Grant {
+            effect,
+            rule: RuleId(rule),
+            traffic: Traffic { protocol, ports: ports.parse().unwrap() },
+            named: false,
+        }
     }
 
     /// The longest prefix that holds a port, as the kernel finds it.

@@ -80,7 +80,8 @@ fn check_peers(snapshot: &Snapshot) -> Result<(), ModelError> {
 fn check_rules(snapshot: &Snapshot) -> Result<(), ModelError> {
     let resources: HashMap<_, _> = snapshot.resources.iter().map(|item| (item.id, item)).collect();
     for resource in &snapshot.resources {
-        if resource.cidrs.is_empty() || resource.traffic.is_empty() {
+        let nowhere = resource.cidrs.is_empty() && resource.devices.is_empty();
+        if nowhere || resource.traffic.is_empty() {
             return Err(ModelError::EmptyList(format!("resource {}", resource.name)));
         }
     }
@@ -103,7 +104,12 @@ fn check_rules(snapshot: &Snapshot) -> Result<(), ModelError> {
 }
 
 fn peer(peer: &snapshot::Peer) -> Peer {
-    Peer { device: peer.device, user: peer.user, groups: peer.groups.iter().copied().collect() }
+    Peer {
+        device: peer.device,
+        user: peer.user,
+        groups: peer.groups.iter().copied().collect(),
+        addresses: peer.addresses().to_vec(),
+    }
 }
 
 fn resource(resource: &snapshot::Resource) -> Resource {
@@ -111,7 +117,11 @@ fn resource(resource: &snapshot::Resource) -> Resource {
         protocol: traffic.protocol(),
         ports: traffic.ports().unwrap_or(PortRange::ANY),
     });
-    Resource { cidrs: resource.cidrs.clone(), traffic: traffic.collect() }
+    Resource {
+        cidrs: resource.cidrs.clone(),
+        devices: resource.devices.iter().copied().map(subject).collect(),
+        traffic: traffic.collect(),
+    }
 }
 
 fn rule(rule: &snapshot::Rule) -> Rule {
@@ -121,17 +131,17 @@ fn rule(rule: &snapshot::Rule) -> Rule {
             snapshot::Effect::Allow => Effect::Allow,
             snapshot::Effect::Deny => Effect::Deny,
         },
-        who: rule
-            .who
-            .iter()
-            .map(|subject| match *subject {
-                snapshot::Subject::Everyone => Subject::Everyone,
-                snapshot::Subject::Group(id) => Subject::Group(id),
-                snapshot::Subject::User(id) => Subject::User(id),
-                snapshot::Subject::Device(id) => Subject::Device(id),
-            })
-            .collect(),
+        who: rule.who.iter().copied().map(subject).collect(),
         what: rule.what.iter().map(|snapshot::Target::Resource(id)| *id).collect(),
+    }
+}
+
+const fn subject(subject: snapshot::Subject) -> Subject {
+    match subject {
+        snapshot::Subject::Everyone => Subject::Everyone,
+        snapshot::Subject::Group(id) => Subject::Group(id),
+        snapshot::Subject::User(id) => Subject::User(id),
+        snapshot::Subject::Device(id) => Subject::Device(id),
     }
 }
 

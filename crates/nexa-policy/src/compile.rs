@@ -50,6 +50,9 @@ pub struct Grant {
     pub rule: RuleId,
     /// What it speaks of.
     pub traffic: Traffic,
+    /// Whether it is said of this very destination, and not of a prefix that happens to hold it: then it counts also
+    /// where prefixes do not.
+    pub named: bool,
 }
 
 /// Compiles a model.
@@ -139,7 +142,7 @@ impl<'a> Compiler<'a> {
         let mut class: Class = around
             .iter()
             .flat_map(|(_, word)| &word.grants)
-            .filter(|grant| !excluded || grant.rule == IMPLICIT)
+            .filter(|grant| !excluded || grant.named)
             .copied()
             .collect();
         class.sort_unstable();
@@ -168,8 +171,19 @@ fn said<'a>(
                     effect: rule.effect,
                     rule: rule.id,
                     traffic: *traffic,
+                    named: false,
                 });
                 said.entry(*cidr).or_default().grants.extend(grants);
+            }
+            let named = |peer: &&Peer| resource.devices.iter().any(|subject| subject.includes(peer));
+            for address in model.peers.iter().filter(named).flat_map(|peer| &peer.addresses) {
+                let grants = resource.traffic.iter().map(|traffic| Grant {
+                    effect: rule.effect,
+                    rule: rule.id,
+                    traffic: *traffic,
+                    named: true,
+                });
+                said.entry(Cidr::host(*address)).or_default().grants.extend(grants);
             }
         }
     }
@@ -179,6 +193,7 @@ fn said<'a>(
                 effect: Effect::Allow,
                 rule: IMPLICIT,
                 traffic: implicit.traffic,
+                named: true,
             });
         }
     }

@@ -70,9 +70,20 @@ pub fn eval(model: &Model, peer: &Peer, probe: &Probe) -> Decision {
 }
 
 fn covers(model: &Model, resource: &Resource, probe: &Probe) -> bool {
-    resource.cidrs.iter().any(|cidr| cidr.contains(probe.destination))
-        && !model.excluded.iter().any(|cidr| cidr.contains(probe.destination))
-        && resource.traffic.iter().any(|traffic| traffic.includes(probe))
+    resource.holds(model, probe.destination) && resource.traffic.iter().any(|traffic| traffic.includes(probe))
+}
+
+impl Resource {
+    /// Whether an address is one of this destination: of a device that it names, or in a prefix and not excluded.
+    pub fn holds(&self, model: &Model, address: IpAddr) -> bool {
+        let in_prefix = || {
+            self.cidrs.iter().any(|cidr| cidr.contains(address))
+                && !model.excluded.iter().any(|cidr| cidr.contains(address))
+        };
+        let of_device = |peer: &&Peer| peer.addresses.contains(&address);
+        let named = |peer: &Peer| self.devices.iter().any(|subject| subject.includes(peer));
+        model.peers.iter().find(of_device).is_some_and(named) || in_prefix()
+    }
 }
 
 impl Traffic {

@@ -49,8 +49,9 @@ pub fn explain(model: &Model, peer: &Peer, probe: &Probe) -> Explanation {
 }
 
 fn nearest(model: &Model, peer: &Peer, probe: &Probe) -> Option<NearMiss> {
-    // What no resource covers is not one thing away from being granted.
-    if model.excluded.iter().any(|cidr| cidr.contains(probe.destination)) {
+    // What no resource covers is not one thing away from being granted, unless it is a device.
+    let is_device = model.peers.iter().any(|peer| peer.addresses.contains(&probe.destination));
+    if !is_device && model.excluded.iter().any(|cidr| cidr.contains(probe.destination)) {
         return None;
     }
     model
@@ -64,7 +65,7 @@ fn nearest(model: &Model, peer: &Peer, probe: &Probe) -> Option<NearMiss> {
 /// The one thing that differs; nothing where more than one does.
 fn difference(model: &Model, rule: &Rule, peer: &Peer, probe: &Probe) -> Option<Difference> {
     let resources: Vec<&Resource> = rule.what.iter().filter_map(|id| model.resources.get(id)).collect();
-    let reached = |resource: &&&Resource| resource.cidrs.iter().any(|cidr| cidr.contains(probe.destination));
+    let reached = |resource: &&&Resource| resource.holds(model, probe.destination);
     let spoken = |resource: &Resource| resource.traffic.iter().any(|traffic| traffic.includes(probe));
 
     if !rule.who.iter().any(|subject| subject.includes(peer)) {

@@ -1,6 +1,7 @@
 //! Peers, resources and rules.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use nexa_types::{Cidr, DeviceId, GroupId, PortRange, Protocol, ResourceId, RuleId, UserId};
 
@@ -18,7 +19,7 @@ pub struct Model {
     pub rules: Vec<Rule>,
     /// What every peer may reach without a rule: tunnel DNS, the proxy, echo to the tunnel address.
     pub implicit: Vec<Implicit>,
-    /// Addresses that no resource covers, whatever its prefixes say: tunnel pools, the gateway itself, loopback.
+    /// Addresses that no prefix of a resource covers, whatever it says: tunnel pools, the gateway itself, loopback.
     pub excluded: Vec<Cidr>,
 }
 
@@ -31,6 +32,8 @@ pub struct Peer {
     pub user: UserId,
     /// The owner's groups.
     pub groups: BTreeSet<GroupId>,
+    /// Its addresses inside the tunnel. No other peer has one of them.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// A destination.
@@ -38,6 +41,8 @@ pub struct Peer {
 pub struct Resource {
     /// Where.
     pub cidrs: Vec<Cidr>,
+    /// Devices that it also is. What no prefix covers, devices are reached by.
+    pub devices: Vec<Subject>,
     /// What of it.
     pub traffic: Vec<Traffic>,
 }
@@ -60,7 +65,7 @@ pub enum Effect {
     Deny,
 }
 
-/// Whom a rule speaks of.
+/// Whom a rule speaks of, or which devices a destination is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
     /// Every peer.

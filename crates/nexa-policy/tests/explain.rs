@@ -16,6 +16,7 @@ fn model() -> Model {
     let [web, database] = [3, 4].map(|index| ResourceId(Uuid::from_u128(index)));
     let resource = |cidr: &str, ports: &str| Resource {
         cidrs: vec![cidr.parse().unwrap()],
+        devices: vec![],
         traffic: vec![Traffic { protocol: Protocol::Tcp, ports: ports.parse().unwrap() }],
     };
     let rule = |number, user, resource| Rule {
@@ -25,7 +26,12 @@ fn model() -> Model {
         what: vec![resource],
     };
     Model {
-        peers: vec![Peer { device: DeviceId(Uuid::from_u128(9)), user: alice, groups: BTreeSet::new() }],
+        peers: vec![Peer {
+            device: DeviceId(Uuid::from_u128(9)),
+            user: alice,
+            groups: BTreeSet::new(),
+            addresses: Vec::new(),
+        }],
         resources: BTreeMap::from([
             (web, resource("10.20.0.10", "443")),
             (database, resource("10.20.0.20", "5432")),

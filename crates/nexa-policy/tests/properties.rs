@@ -69,8 +69,12 @@ fn rule() -> impl Strategy<Value = Rule> {
 }
 
 fn model() -> impl Strategy<Value = Model> {
-    let resource = (prop::collection::vec(cidr(), 0..4), prop::collection::vec(traffic(), 0..3))
-        .prop_map(|(cidrs, traffic)| Resource { cidrs, traffic });
+    let resource = (
+        prop::collection::vec(cidr(), 0..4),
+        prop::collection::vec(subject(), 0..2),
+        prop::collection::vec(traffic(), 0..3),
+    )
+        .prop_map(|(cidrs, devices, traffic)| Resource { cidrs, devices, traffic });
     let peer = prop::collection::btree_set((0..3_u8).prop_map(|index| GroupId(id(index))), 0..3);
     (
         prop::collection::vec(resource, 4),
@@ -89,6 +93,10 @@ fn model() -> impl Strategy<Value = Model> {
                     device: DeviceId(id(index)),
                     user: UserId(id(index / 2)),
                     groups,
+                    addresses: vec![
+                        [10, 0, 0, index].into(),
+                        [0xfd20, 0, 0, 0, 0, 0, 0, u16::from(index)].into(),
+                    ],
                 })
                 .collect(),
             resources: resources
@@ -197,8 +205,26 @@ proptest! {
     fn an_excluded_address_is_reached_by_no_rule(model in model(), probe in probe()) {
         let mut model = model;
         model.excluded.push(Cidr::host(probe.destination));
+        for peer in &mut model.peers {
+            peer.addresses.clear();
+        }
         let decision = eval(&model, &model.peers[0], &probe);
         prop_assert!(matches!(decision, Decision::NoRule | Decision::Allow(IMPLICIT)), "{:?}", decision);
+    }
+
+    #[test]
+    fn an_excluded_device_is_reached_only_by_what_names_it(model in model(), probe in probe()) {
+        let mut model = model;
+        prop_assume!(probe.destination != IpAddr::from([100, 96, 0, 1]));
+        model.excluded.extend(["10.0.0.0/8".parse::<Cidr>().unwrap(), "fd20::/16".parse().unwrap()]);
+        let named = eval(&model, &model.peers[0], &probe);
+        for resource in model.resources.values_mut() {
+            resource.devices.clear();
+        }
+        let unnamed = eval(&model, &model.peers[0], &probe);
+        prop_assert!(matches!(unnamed, Decision::NoRule | Decision::Allow(IMPLICIT)), "{:?}", unnamed);
+        let is_device = model.peers.iter().any(|peer| peer.addresses.contains(&probe.destination));
+        prop_assert!(is_device || named == unnamed, "{:?}", named);
     }
 
     #[test]

@@ -55,6 +55,11 @@ impl Desired {
         self.taken = self.indexes.values().copied().collect();
     }
 
+    /// The indexes that were given to `keys`.
+    pub(crate) fn indexes_of(&self, keys: &[PublicKey]) -> Vec<u32> {
+        keys.iter().filter_map(|key| self.indexes.get(key).copied()).collect()
+    }
+
     fn index_for(&mut self, key: PublicKey) -> u32 {
         let taken = &mut self.taken;
         *self.indexes.entry(key).or_insert_with(|| {

@@ -39,6 +39,25 @@ pub struct SocketOptions {
     pub fwmark: Option<u32>,
 }
 
+/// Who must know which receiver indexes are in use, because nothing else shall reach the socket.
+///
+/// Numbers are the upper 24 bits of an index; the low eight count a peer's sessions. They are random, and stay a
+/// peer's for as long as it is one.
+pub trait Receivers {
+    /// These will be in use as soon as this returns.
+    fn admit(&mut self, prefixes: &[u32]);
+
+    /// These are in use no more.
+    fn retire(&mut self, prefixes: &[u32]);
+}
+
+/// Nobody.
+impl Receivers for () {
+    fn admit(&mut self, _prefixes: &[u32]) {}
+
+    fn retire(&mut self, _prefixes: &[u32]) {}
+}
+
 /// Why a tunnel did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -121,10 +140,26 @@ impl Engine {
     /// # Errors
     /// [`PeerError`]; then nothing has been changed.
     pub fn set_peers(&self, peers: Vec<PeerConfig>) -> Result<PeerChanges, PeerError> {
+        self.set_peers_announced(peers, &mut ())
+    }
+
+    /// [`Engine::set_peers`], with word to who filters datagrams ahead of the socket.
+    ///
+    /// # Errors
+    /// [`PeerError`]; then nothing has been changed, but more may have been admitted than is in use.
+    pub fn set_peers_announced(
+        &self,
+        peers: Vec<PeerConfig>,
+        receivers: &mut dyn Receivers,
+    ) -> Result<PeerChanges, PeerError> {
         validate(self.public_key(), &peers)?;
         let mut desired = self.desired();
         let (update, changes) = desired.update_to(&peers, &self.keys, Instant::now());
+        let removed = desired.indexes_of(&update.removed);
+        let added: Vec<_> = update.added.iter().map(|added| added.peer.index).collect();
+        receivers.admit(&added);
         self.ask(|done| Command::Apply(update, done))?;
+        receivers.retire(&removed);
         desired.replace(peers);
         Ok(changes)
     }

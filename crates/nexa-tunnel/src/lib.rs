@@ -32,6 +32,6 @@ mod wheel;
 
 pub use config::{PeerChanges, PeerConfig, PeerError, PeerStatus};
 pub use drops::{DropCounts, DropReason};
-pub use engine::{Engine, EngineError, SocketOptions};
+pub use engine::{Engine, EngineError, Receivers, SocketOptions};
 pub use key::{PrivateKey, Psk};
 pub use platform::{Tun, TunError};

@@ -79,8 +79,11 @@ pub struct Resource {
     pub id: ResourceId,
     /// Its name.
     pub name: String,
-    /// Where it is. Never empty.
+    /// Where it is. Empty only where it is devices.
     pub cidrs: Vec<Cidr>,
+    /// Devices that it is, which no prefix covers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<Subject>,
     /// What of it is meant. Never empty: everything is written as protocol `any`.
     pub traffic: Vec<Traffic>,
 }
@@ -177,7 +180,7 @@ pub enum Effect {
     Deny,
 }
 
-/// Whom a rule speaks of: `{"kind": "group", "id": …}`.
+/// Whom a rule speaks of, or which devices a resource is: `{"kind": "group", "id": …}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "id", rename_all = "snake_case")]
 pub enum Subject {

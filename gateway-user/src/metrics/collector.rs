@@ -16,11 +16,13 @@ use crate::gateway::lock;
 use crate::reports::last_handshake_unix;
 use crate::status::{PeerName, Status};
 use crate::tunnel::Tunnel;
+use crate::xdp_guard::{self, Counted, Mode};
 
 /// Reads the programs' counters, the engine and the daemon's status when asked.
 pub struct GatewayCollector {
     dataplane: Arc<Mutex<Dataplane>>,
     tunnel: Arc<Mutex<Tunnel>>,
+    xdp_guard: xdp_guard::Shared,
     status: Arc<Status>,
     series: Series,
     interface: InterfaceName,
@@ -31,11 +33,12 @@ impl GatewayCollector {
     pub const fn new(
         dataplane: Arc<Mutex<Dataplane>>,
         tunnel: Arc<Mutex<Tunnel>>,
+        xdp_guard: xdp_guard::Shared,
         status: Arc<Status>,
         series: Series,
         interface: InterfaceName,
     ) -> Self {
-        Self { dataplane, tunnel, status, series, interface }
+        Self { dataplane, tunnel, xdp_guard, status, series, interface }
     }
 }
 
@@ -48,6 +51,7 @@ impl Collector for GatewayCollector {
     fn collect(&self) -> Vec<MetricFamily> {
         let mut families = Families::default();
         self.daemon(&mut families);
+        self.uplink(&mut families);
         match lock(&self.dataplane).counters() {
             Ok(counters) => self.programs(&counters, &mut families),
             // Absent series alarm; zeroes would look like a quiet network.
@@ -111,6 +115,32 @@ impl GatewayCollector {
         });
         let help = "When the peer's last handshake was completed, seconds since 1970.";
         families.gauge("nexavpn_peer_last_handshake_seconds", help, &["peer", "name"], handshakes);
+    }
+
+    /// The guard on the uplink.
+    fn uplink(&self, families: &mut Families) {
+        let guard = lock(&self.xdp_guard);
+        let help = "How the XDP guard on the uplink is attached: native, generic or off.";
+        let mode = guard.mode().map_or("off", Mode::as_str).to_owned();
+        families.gauge("nexavpn_xdp_mode", help, &["mode"], [(vec![mode], 1.0)]);
+        let help = "Whether the XDP guard refuses messages to receivers that nobody is.";
+        let checks = f64::from(u8::from(guard.checks_receivers()));
+        families.gauge("nexavpn_xdp_receivers_checked", help, &[], [(vec![], checks)]);
+        let help = "How often the XDP guard's maps could not be written; it judges less from then on.";
+        families.counter("nexavpn_xdp_failures_total", help, &[], [(vec![], guard.failures())]);
+        match guard.counted() {
+            Ok(Some(Counted { passed, dropped })) => {
+                let help =
+                    "Datagrams for the tunnel's port that the XDP guard let through, since it was attached.";
+                families.counter("nexavpn_xdp_passed_total", help, &[], [(vec![], passed)]);
+                let help =
+                    "Datagrams for the tunnel's port that the XDP guard dropped, since it was attached.";
+                let dropped = dropped.into_iter().map(|(reason, count)| (vec![reason.to_owned()], count));
+                families.counter("nexavpn_xdp_dropped_total", help, &["reason"], dropped);
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!("the XDP guard's counters cannot be read: {error:#}"),
+        }
     }
 
     fn programs(&self, counters: &Counters, families: &mut Families) {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use futures_util::TryStreamExt as _;
 use nexa_wire::snapshot::Network;
 use rtnetlink::packet_route::address::AddressAttribute;
-use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkXdp};
 use rtnetlink::{Handle, LinkUnspec};
 
 use super::sysctl::{SysctlError, prepare_interface};
@@ -27,6 +27,8 @@ pub struct Link {
     pub is_up: bool,
     /// Its MTU, bytes.
     pub mtu: u32,
+    /// The number of the XDP program on it.
+    pub xdp: Option<u32>,
 }
 
 /// Why the network could not be set up.
@@ -81,6 +83,7 @@ impl Net {
                 index: message.header.index,
                 is_up: message.header.flags.contains(LinkFlags::Up),
                 mtu: message.attributes.iter().find_map(mtu).unwrap_or_default(),
+                xdp: message.attributes.iter().find_map(xdp),
             })),
             Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -libc::ENODEV => Ok(None),
             Err(source) => Err(refused("show the interface")(source)),
@@ -182,4 +185,12 @@ fn mtu(attribute: &LinkAttribute) -> Option<u32> {
         LinkAttribute::Mtu(mtu) => Some(*mtu),
         _ => None,
     }
+}
+
+fn xdp(attribute: &LinkAttribute) -> Option<u32> {
+    let LinkAttribute::Xdp(parts) = attribute else { return None };
+    parts.iter().find_map(|part| match part {
+        LinkXdp::ProgId(id) => Some(*id),
+        _ => None,
+    })
 }

@@ -53,9 +53,11 @@ pub async fn serve(started: Started, settings: &Settings) -> anyhow::Result<End>
         verifier.watch(verify_every).await;
         Ok(())
     });
+    let xdp_guard = Arc::clone(&gateway.xdp_guard);
     let collector = GatewayCollector::new(
         dataplane,
         tunnel,
+        xdp_guard,
         Arc::clone(&status),
         settings.series,
         settings.host.interface.clone(),

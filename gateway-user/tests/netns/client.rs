@@ -71,7 +71,7 @@ impl Client {
         place.run(&format!("ip route add {prefix} dev {interface}"));
     }
 
-    fn pings(&self, address: &str) -> bool {
+    pub fn pings(&self, address: &str) -> bool {
         self.place.command(&format!("ping -n -c 1 -W 0.2 {address}")).output().unwrap().status.success()
     }
 
@@ -90,7 +90,7 @@ impl Drop for Client {
     }
 }
 
-fn snapshot(client: PublicKey) -> Snapshot {
+pub fn snapshot(client: PublicKey) -> Snapshot {
     let text = include_str!("../../../crates/nexa-wire/tests/snapshot-v1.json");
     let mut snapshot: Snapshot = serde_json::from_str(text).unwrap();
     snapshot.peers[0].public_key = client;

@@ -61,14 +61,14 @@ impl Host {
         self.start_with(log, &[])
     }
 
-    /// As [`Self::start`], with more settings.
-    pub fn start_with(&self, log: &str, settings: &[&str]) -> Daemon {
+    /// As [`Self::start`], with more on the command line.
+    pub fn start_with(&self, log: &str, arguments: &[&str]) -> Daemon {
         let log = self.path(log);
         let mut command = Command::new(env!("CARGO_BIN_EXE_nexa-gateway"));
         command.env("NEXA_GATEWAY_CONFIG", "/dev/null");
         command.args(["run", "--control-url", &self.control, "--metrics-listen", "127.0.0.1:0"]);
         command.arg("--token-file").arg(self.path("token")).arg("--state-dir").arg(self.path("state"));
-        command.arg("--pin-dir").arg(self.path("bpf/nexavpn")).args(settings);
+        command.arg("--pin-dir").arg(self.path("bpf/nexavpn")).args(arguments);
         let child = command.stderr(File::create(&log).unwrap()).stdin(Stdio::null()).spawn().unwrap();
         Daemon { child, log }
     }

@@ -8,7 +8,8 @@ use std::thread;
 use chrono::{TimeDelta, Utc};
 use nexa_wire::doctor::{Finding, Report, Severity};
 
-use super::lab::{Wire, in_namespace, nft, run};
+use super::daemon::Host;
+use super::lab::{Wire, attach_strangers_xdp, in_namespace, nft, run};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_nexa-gateway");
 
@@ -271,5 +272,29 @@ fn clocks_that_differ_are_a_warning_and_then_a_problem() {
             assert_eq!(clock.severity, severity, "{clock}");
             assert_eq!(clock.found.contains("behind"), ahead > 0, "{clock}");
         }
+    });
+}
+
+#[test]
+fn where_the_xdp_guard_will_run_is_told_and_who_is_in_its_place() {
+    in_namespace(|| {
+        run("ip link add wan0 type veth peer name far0");
+        run("ip link add wan1 type bridge");
+        let native = one("--uplink wan0", "xdp-guard");
+        assert!(native.severity == Severity::Ok && native.found.contains("driver takes it"), "{native}");
+        let generic = one("--uplink wan1", "xdp-guard");
+        assert!(generic.severity == Severity::Ok && generic.found.contains("in the stack"), "{generic}");
+        assert_eq!(one("--uplink wan1 --xdp-guard native", "xdp-guard").severity, Severity::Warning);
+        for nowhere in ["", "--uplink wan0 --xdp-guard off", "--uplink wan7"] {
+            assert_eq!(one(nowhere, "xdp-guard").severity, Severity::Skipped, "{nowhere}");
+        }
+
+        // Only to have a BPF file system.
+        let host = Host::new("127.0.0.1:1");
+        attach_strangers_xdp("wan0", &host.path("bpf/theirs"));
+        let taken = one("--uplink wan0", "xdp-guard");
+        assert!(taken.severity == Severity::Warning && taken.found.contains("somebody else"), "{taken}");
+        apply(&taken);
+        assert_eq!(one("--uplink wan0", "xdp-guard"), native);
     });
 }

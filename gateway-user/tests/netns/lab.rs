@@ -5,12 +5,13 @@ use std::io::{Read as _, Write as _};
 use std::net::IpAddr;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 
 /// Long enough for a busy machine; nobody waits for all of it unless something is wrong.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -64,6 +65,18 @@ impl Neighbour {
         command
     }
 
+    /// Does something on a thread in it.
+    pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let namespace = File::open(&self.path).unwrap();
+        thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                setns(namespace, CloneFlags::CLONE_NEWNET).unwrap();
+                work()
+            });
+            thread.join().unwrap()
+        })
+    }
+
     /// Runs a command in it; it must succeed.
     pub fn run(&self, words: &str) -> String {
         run(&format!("nsenter --net={} {words}", self.path))
@@ -73,6 +86,31 @@ impl Neighbour {
 /// A tokio runtime whose threads are in the calling thread's namespace.
 pub fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
+/// Attaches an XDP program of somebody else, one that passes everything, to `interface`. `pin` is on a bpffs.
+pub fn attach_strangers_xdp(interface: &str, pin: &Path) {
+    const BPF_PROG_LOAD: libc::c_long = 5;
+    const BPF_OBJ_PIN: libc::c_long = 6;
+    const BPF_PROG_TYPE_XDP: u32 = 6;
+    // r0 = XDP_PASS; exit
+    let instructions: [u64; 2] = [0x0000_0002_0000_00b7, 0x95];
+    let license = c"GPL";
+    // Of `union bpf_attr` what the two commands read; the rest is as if it were zero.
+    let load =
+        [u64::from(BPF_PROG_TYPE_XDP) | 2 << 32, instructions.as_ptr() as u64, license.as_ptr() as u64];
+    // SAFETY: three words as the command takes them; what they point to lives through the call.
+    let program = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const load, size_of_val(&load)) };
+    assert!(program >= 0, "{}", std::io::Error::last_os_error());
+    let path = std::ffi::CString::new(pin.as_os_str().as_encoded_bytes()).unwrap();
+    let pin_it = [path.as_ptr() as u64, program as u64];
+    // SAFETY: as above.
+    let pinned =
+        unsafe { libc::syscall(libc::SYS_bpf, BPF_OBJ_PIN, &raw const pin_it, size_of_val(&pin_it)) };
+    assert_eq!(pinned, 0, "{}", std::io::Error::last_os_error());
+    run(&format!("ip link set dev {interface} xdp pinned {}", pin.display()));
+    // SAFETY: the descriptor is this function's own; pin and interface hold the program.
+    unsafe { libc::close(program as i32) };
 }
 
 /// Runs a command of words; it must succeed.

@@ -74,6 +74,11 @@ impl HostTables {
         }
     }
 
+    /// Forgets every flow.
+    pub fn forget_flows(&mut self) {
+        self.flows.borrow_mut().clear();
+    }
+
     /// Entries of PEERS, DEST and PORTS: what must not grow over generations.
     pub fn len(&self) -> [usize; 3] {
         [self.peers.len(), self.dest.len(), self.ports.len()]

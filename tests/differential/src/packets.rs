@@ -29,11 +29,18 @@ pub enum Nature {
     Asks {
         /// IANA protocol number.
         protocol: u8,
+        /// Source port; of ICMP, the identifier; 0 for protocols that have neither.
+        from_port: u16,
         /// Destination port; of ICMP, type and code.
         port: u16,
     },
-    /// It only ever belongs to a conversation that another began.
-    Answers,
+    /// It is an echo reply: it belongs to a conversation that its receiver began, or to none.
+    Echoes {
+        /// The identifier.
+        id: u16,
+    },
+    /// It reports an error about a packet that never was.
+    Reports,
     /// Its headers end too early or contradict themselves.
     Broken,
     /// It is a fragment.
@@ -79,36 +86,43 @@ pub fn packet(rng: &mut Rng, source: IpAddr, destination: IpAddr) -> Packet {
 
 fn transport(rng: &mut Rng, v6: bool) -> (Vec<u8>, u8, Nature) {
     let port = policy::port(rng);
+    // Of the same few, so that one peer's packet may answer another's.
+    let from_port = if rng.bool() { policy::port(rng) } else { rng.u16(1024..1040) };
     let (icmp, echo_request, echo_reply) = if v6 { (58, 128, 129) } else { (1, 8, 0) };
     match rng.u8(0..16) {
-        0 => (icmp_header(echo_reply, 0, rng), icmp, Nature::Answers),
+        0 => {
+            let header = icmp_header(echo_reply, 0, rng);
+            let id = u16::from_be_bytes([header[4], header[5]]);
+            (header, icmp, Nature::Echoes { id })
+        }
         1 => {
             // An error about a packet that never was: the quoted addresses are nobody's.
             let kind = if v6 { 1 + rng.u8(0..4) } else { [3, 11, 12][rng.usize(0..3)] };
             let mut header = icmp_header(kind, 0, rng);
             header.extend(quoted(rng, v6));
-            (header, icmp, Nature::Answers)
+            (header, icmp, Nature::Reports)
         }
         2..5 => {
-            let asks = Nature::Asks { protocol: icmp, port: u16::from(echo_request) << 8 };
-            (icmp_header(echo_request, 0, rng), icmp, asks)
+            let header = icmp_header(echo_request, 0, rng);
+            let from_port = u16::from_be_bytes([header[4], header[5]]);
+            (header, icmp, Nature::Asks { protocol: icmp, from_port, port: u16::from(echo_request) << 8 })
         }
-        5 => (vec![0; 8], 132, Nature::Asks { protocol: 132, port: 0 }),
+        5 => (vec![0; 8], 132, Nature::Asks { protocol: 132, from_port: 0, port: 0 }),
         // ICMP of the other version.
         6 => (icmp_header(8, 0, rng), if v6 { 1 } else { 58 }, Nature::Broken),
         7..12 => {
             let mut header = vec![0; 20];
-            header[0..2].copy_from_slice(&rng.u16(1024..1040).to_be_bytes());
+            header[0..2].copy_from_slice(&from_port.to_be_bytes());
             header[2..4].copy_from_slice(&port.to_be_bytes());
             header[12] = 5 << 4;
             header[13] = [0x02, 0x10, 0x18, 0x11, 0x04][rng.usize(0..5)];
-            (header, TCP, Nature::Asks { protocol: TCP, port })
+            (header, TCP, Nature::Asks { protocol: TCP, from_port, port })
         }
         _ => {
             let mut header = vec![0; 8];
-            header[0..2].copy_from_slice(&rng.u16(1024..1040).to_be_bytes());
+            header[0..2].copy_from_slice(&from_port.to_be_bytes());
             header[2..4].copy_from_slice(&port.to_be_bytes());
-            (header, UDP, Nature::Asks { protocol: UDP, port })
+            (header, UDP, Nature::Asks { protocol: UDP, from_port, port })
         }
     }
 }

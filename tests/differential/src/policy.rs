@@ -86,6 +86,7 @@ fn resource(rng: &mut Rng, index: u8) -> Resource {
         id: ResourceId(id(4, index)),
         name: format!("resource-{index}"),
         cidrs: (0..rng.u8(1..4)).map(|_| prefix(rng)).collect(),
+        devices: (0..rng.u8(0..6).saturating_sub(3)).map(|_| subject(rng)).collect(),
         traffic: (0..rng.u8(1..4)).map(|_| traffic(rng)).collect(),
     }
 }

@@ -1,4 +1,4 @@
-//! The walk-through: the main job in eleven steps, each judged by what really passed.
+//! The walk-through: the main job in twelve steps, each judged by what really passed.
 
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use crate::{
 mod bootstrap;
 pub(crate) mod control_down;
 mod counters;
+mod devices;
 mod download;
 mod enrol;
 mod gateway_killed;
@@ -32,7 +33,7 @@ pub(crate) const REFUSED: Duration = Duration::from_millis(400);
 type Step = fn(&mut Walk<'_>) -> Result<String>;
 
 /// Number, what is shown, how.
-const STEPS: [(u8, &str, Step); 11] = [
+const STEPS: [(u8, &str, Step); 12] = [
     (1, "the one-time token makes the first admin, once", bootstrap::run),
     (2, "admin signs in; user, group, resource, rule, gateway", sign_in::run),
     (3, "clients make their keys, enrol, download a wg-quick file", enrol::run),
@@ -43,7 +44,8 @@ const STEPS: [(u8, &str, Step); 11] = [
     (8, "control-api stopped: traffic goes on; started: re-sync", control_down::run),
     (9, "gateway killed and started: nothing ungranted passed", gateway_killed::run),
     (10, "metrics equal what the client sent; drops by reason", counters::run),
-    (11, "no secret in logs, metrics and database", secrets::run),
+    (11, "a device reaches another by a rule that names it", devices::run),
+    (12, "no secret in logs, metrics and database", secrets::run),
 ];
 
 /// How a walk-through went.

@@ -1,5 +1,6 @@
 //! Handshakes in numbers.
 
+use std::io::ErrorKind;
 use std::net::UdpSocket;
 use std::time::Duration;
 
@@ -39,9 +40,18 @@ fn under_a_flood_a_cookie_is_demanded_and_who_returns_it_gets_in() {
     let mut tunn = tunn(StaticSecret::from(*member.to_bytes()), gateway);
     socket.send(&initiation(&mut tunn, &mut buffer)).unwrap();
     let mut datagram = [0; 256];
-    let mut cookies = 0;
+    let (mut cookies, mut tries) = (0, 1);
     loop {
-        let length = socket.recv(&mut datagram).unwrap();
+        let length = match socket.recv(&mut datagram) {
+            Ok(length) => length,
+            // Lost among the others, there or here: a client tries again.
+            Err(error) if error.kind() == ErrorKind::WouldBlock && tries < 5 => {
+                tries += 1;
+                socket.send(&initiation(&mut tunn, &mut buffer)).unwrap();
+                continue;
+            }
+            Err(error) => panic!("no cookie for the member after {tries} tries: {error}"),
+        };
         cookies += usize::from(datagram[0] == 3);
         if let TunnResult::Done = tunn.decapsulate(None, &datagram[..length], &mut buffer) {
             break;

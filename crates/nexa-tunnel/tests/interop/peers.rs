@@ -4,7 +4,7 @@ use std::net::UdpSocket;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use nexa_tunnel::{DropReason, PeerChanges, PeerError, Psk};
+use nexa_tunnel::{DropReason, Engine, PeerChanges, PeerError, Psk, Receivers};
 
 use crate::net::{pattern, ping, ping_until_answered, transfer};
 use crate::world::{World, gateway_of, peer, status, wait_for};
@@ -146,4 +146,41 @@ fn only_the_right_preshared_key_gets_through_and_it_can_be_changed() {
     wanted.preshared_key = Some(Psk::from_bytes([7; 32]));
     assert_eq!(engine.set_peers(vec![wanted]).unwrap().changed, 1);
     assert!(!ping(&client.ns, "10.8.0.1", 1), "the old key is out at once");
+}
+
+/// Writes down what it is told, with how many peers the engine had then.
+struct Told<'a> {
+    engine: &'a Engine,
+    words: Vec<(&'static str, Vec<u32>, usize)>,
+}
+
+impl Receivers for Told<'_> {
+    fn admit(&mut self, prefixes: &[u32]) {
+        self.words.push(("admit", prefixes.to_vec(), self.engine.peers().len()));
+    }
+
+    fn retire(&mut self, prefixes: &[u32]) {
+        self.words.push(("retire", prefixes.to_vec(), self.engine.peers().len()));
+    }
+}
+
+#[test]
+fn receivers_are_admitted_before_the_engine_uses_them_and_retired_when_it_does_not() {
+    let world = World::new();
+    let (one, two) = (world.client(1), world.client(2));
+    let engine = world.start();
+    let mut told = Told { engine: &engine, words: Vec::new() };
+    engine.set_peers_announced(vec![peer(&one)], &mut told).unwrap();
+    engine.set_peers_announced(vec![peer(&one), peer(&two)], &mut told).unwrap();
+    engine.set_peers_announced(vec![peer(&two)], &mut told).unwrap();
+    let [("admit", first, 0), ("retire", none, 1), rest @ ..] = &told.words[..] else {
+        panic!("{:?}", told.words)
+    };
+    let [("admit", second, 1), ("retire", still_none, 2), ("admit", no_more, 2), ("retire", gone, 1)] = rest
+    else {
+        panic!("{:?}", told.words)
+    };
+    assert!(none.is_empty() && still_none.is_empty() && no_more.is_empty());
+    assert!(first.len() == 1 && second.len() == 1 && first != second && first[0] >> 24 == 0);
+    assert_eq!(gone, first);
 }

@@ -13,9 +13,11 @@ use nexa_gateway::dataplane::{Counters, Dataplane, Options};
 use nexa_gateway_core::lower;
 use nexa_wire::snapshot::Snapshot;
 
+mod devices;
 mod flows;
 mod restart;
 mod specification;
+mod xdp_guard;
 
 /// What the programs answer, as the kernel reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +29,7 @@ enum Answer {
 }
 
 fn open() -> Dataplane {
-    Dataplane::open(&Options { max_flows: 4096, ..Options::default() })
+    Dataplane::open(&Options { max_flows: 1 << 16, ..Options::default() })
         .expect("loading programs needs root, or CAP_BPF and CAP_NET_ADMIN")
 }
 

@@ -2,7 +2,7 @@
 
 use std::{thread, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use fastrand::Rng;
 
 use super::scene::Scene;
@@ -41,12 +41,16 @@ pub fn truncated(scene: &mut Scene<'_>, rng: &mut Rng) -> Result<String> {
 /// Found out by the seal, refused as a whole and asked for again.
 pub fn damaged(scene: &mut Scene<'_>, _: &mut Rng) -> Result<String> {
     let before = scene.metric("nexavpn_snapshots_refused_total")?;
-    scene.relay.set(Mode::Damage);
-    scene.relay_strikes()?;
-    scene.settle()?;
-    let refused = scene.metric("nexavpn_snapshots_refused_total")? - before;
-    ensure!(refused >= 1.0, "a damaged snapshot was not refused");
-    Ok(format!("{refused} refused"))
+    // One that arrives while another is put in force may be overtaken by a third, and is then never looked at.
+    for tries in 1..=10 {
+        scene.relay.set(Mode::Damage);
+        scene.relay_strikes()?;
+        scene.settle()?;
+        if scene.metric("nexavpn_snapshots_refused_total")? > before {
+            return Ok(format!("refused, after {} that were overtaken", tries - 1));
+        }
+    }
+    bail!("none of ten damaged snapshots was refused")
 }
 
 /// What was granted once is not granted again, neither on the same connection nor on a new one.

@@ -1,4 +1,4 @@
-//! Step 11: what must stay secret is nowhere to be read.
+//! Step 12: what must stay secret is nowhere to be read.
 
 use anyhow::Result;
 
