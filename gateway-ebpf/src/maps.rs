@@ -32,7 +32,7 @@ static FLOWS: LruHashMap<FlowKey, FlowValue> = LruHashMap::with_max_entries(1 <<
 #[map]
 static PEER_COUNTERS: PerCpuArray<PeerCounters> = PerCpuArray::with_max_entries(MAX_PEERS, 0);
 #[map]
-static RULE_COUNTERS: PerCpuArray<RuleCounters> = PerCpuArray::with_max_entries(RULE_SLOTS as u32, 0);
+static RULE_COUNTERS: PerCpuArray<RuleCounters> = PerCpuArray::with_max_entries(RULE_SLOTS, 0);
 #[map]
 static DROPS: PerCpuArray<u64> = PerCpuArray::with_max_entries(DROP_COUNTERS, 0);
 
@@ -124,7 +124,7 @@ impl Count {
 
     /// Counts a packet that a rule, or the absence of one, has decided on.
     pub fn decided(&self, verdict: &Verdict) {
-        let Some(counters) = RULE_COUNTERS.get_ptr_mut(verdict.slot.into()) else { return };
+        let Some(counters) = RULE_COUNTERS.get_ptr_mut(verdict.slot) else { return };
         // SAFETY: a valid element, and this CPU's own.
         let counters = unsafe { &mut *counters };
         match verdict.dropped {

@@ -63,7 +63,7 @@ pub struct Dataplane {
     /// Devices of the policy in force, by the index that counters know them under.
     devices: HashMap<u32, DeviceId>,
     /// Rules of the policy in force, by the slot that counters know them under.
-    rules: Vec<(u16, RuleName)>,
+    rules: Vec<(u32, RuleName)>,
 }
 
 /// Counters of everything at one moment.
@@ -100,7 +100,7 @@ impl fmt::Display for RuleName {
     }
 }
 
-fn rule_names(rules: impl Iterator<Item = (u16, RuleId)>) -> Vec<(u16, RuleName)> {
+fn rule_names(rules: impl Iterator<Item = (u32, RuleId)>) -> Vec<(u32, RuleName)> {
     [(DEFAULT_DENY_SLOT, RuleName::DefaultDeny), (IMPLICIT_SLOT, RuleName::Implicit)]
         .into_iter()
         .chain(rules.map(|(slot, rule)| (slot, RuleName::Rule(rule))))

@@ -3,8 +3,8 @@
 //! The BPF programs and the tests on the host run this same code, each with its own [`Tables`].
 
 use crate::layout::{
-    ALLOW, DEFAULT_DENY_SLOT, DENY, DestKey, EMPTY_CLASS, EMPTY_SET, FLOW_ANSWERED, FLOW_CLOSING, FLOW_NEW,
-    FlowKey, FlowValue, PeerKey, PortsKey, PortsValue, Profile, SILENT, State,
+    ALLOW, ALLOW_LAPSING, DEFAULT_DENY_SLOT, DENY, DestKey, EMPTY_CLASS, EMPTY_SET, FLOW_ANSWERED,
+    FLOW_CLOSING, FLOW_NEW, FlowKey, FlowValue, PeerKey, PortsKey, PortsValue, Profile, SILENT, State,
 };
 use crate::packet::{ICMP, ICMPV6, Kind, Packet, TCP};
 use crate::reason::Reason;
@@ -44,7 +44,7 @@ pub struct Verdict {
     /// Number of the rule that allows or refuses it; 0 where none does.
     pub rule: u32,
     /// Where that is counted. Of no meaning where no rule was asked.
-    pub slot: u16,
+    pub slot: u32,
 }
 
 /// [`Verdict::peer`] of a packet that is nobody's. No peer has this index.
@@ -136,10 +136,10 @@ const fn begun<'a>(packet: &'a Packet, reversed: &'a FlowKey) -> (&'a FlowKey, &
 pub fn decide<T: Tables>(tables: &T, profile: &Profile, tuple: &FlowKey, now_ns: u64) -> PortsValue {
     let shared = lookup(tables, profile.shared, tuple, now_ns);
     let own = lookup(tables, profile.own, tuple, now_ns);
-    if own.verdict == SILENT {
+    if own.verdict() == SILENT {
         return shared;
     }
-    if shared.verdict == SILENT {
+    if shared.verdict() == SILENT {
         return own;
     }
     stronger(shared, own)
@@ -155,14 +155,13 @@ pub fn hypothetical<T: Tables>(tables: &T, source: &PeerKey, tuple: &FlowKey, no
     }
 }
 
-const NOTHING_SAID: PortsValue =
-    PortsValue { verdict: SILENT, slot: DEFAULT_DENY_SLOT, rule: 0, not_after_ns: 0 };
+const NOTHING_SAID: PortsValue = PortsValue::new(SILENT, DEFAULT_DENY_SLOT, 0, 0);
 
 fn lookup<T: Tables>(tables: &T, set: u32, tuple: &FlowKey, now_ns: u64) -> PortsValue {
     if set == EMPTY_SET {
         return NOTHING_SAID;
     }
-    let key = DestKey { set: set.to_be_bytes(), family: tuple.family, address: tuple.destination };
+    let key = DestKey::new(set, tuple.family(), tuple.destination);
     let Some(class) = tables.class(&key) else { return NOTHING_SAID };
     if class == EMPTY_CLASS {
         return NOTHING_SAID;
@@ -170,15 +169,23 @@ fn lookup<T: Tables>(tables: &T, set: u32, tuple: &FlowKey, now_ns: u64) -> Port
     let key = PortsKey { class: class.to_be_bytes(), protocol: tuple.protocol, port: tuple.destination_port };
     let Some(value) = tables.ports(&key) else { return NOTHING_SAID };
     if value.not_after_ns <= now_ns {
-        // What comes after is for the daemon to say. Until it does, nothing is granted here.
-        return PortsValue { verdict: DENY, ..value };
+        // What comes after is for the daemon to say. Until it does, nothing is granted here; and nothing refused
+        // where only this grant ends.
+        if value.verdict() == ALLOW_LAPSING {
+            return NOTHING_SAID;
+        }
+        return PortsValue::new(DENY, value.slot(), value.rule, value.not_after_ns);
     }
     value
 }
 
+const fn allows(word: &PortsValue) -> bool {
+    matches!(word.verdict(), ALLOW | ALLOW_LAPSING)
+}
+
 const fn stronger(one: PortsValue, other: PortsValue) -> PortsValue {
-    let one_allows = one.verdict == ALLOW;
-    let other_allows = other.verdict == ALLOW;
+    let one_allows = allows(&one);
+    let other_allows = allows(&other);
     if one_allows != other_allows {
         return if one_allows { other } else { one };
     }
@@ -249,22 +256,22 @@ fn follow<T: Tables>(tables: &T, key: &FlowKey, profile: &Profile, turn: &Turn) 
         advance(flow, turn);
         let current = flow.shared == profile.shared && flow.own == profile.own && flow.epoch == profile.epoch;
         if current && now_ns < flow.not_after_ns {
-            Seen { state: LIVE, slot: flow.slot, rule: flow.rule, phase: flow.phase }
+            Seen { state: LIVE, rule: flow.rule, word: flow.word }
         } else {
-            Seen { state: STALE, slot: flow.slot, rule: flow.rule, phase: flow.phase }
+            Seen { state: STALE, rule: flow.rule, word: flow.word }
         }
     });
-    let Seen { state, slot, rule, phase } = seen.unwrap_or(DEAD);
+    let Seen { state, rule, word } = seen.unwrap_or(DEAD);
     match state {
-        LIVE => Verdict { dropped: None, peer: profile.peer, rule, slot },
-        STALE => settle(tables, key, profile, &Occasion { phase, now_ns }),
+        LIVE => Verdict { dropped: None, peer: profile.peer, rule, slot: FlowValue::slot_of(word) },
+        STALE => settle(tables, key, profile, &Occasion { phase: FlowValue::phase_of(word), now_ns }),
         _ => Verdict::drop(profile.peer, Reason::NoFlow),
     }
 }
 
 /// When a flow is decided, and how far it is.
 struct Occasion {
-    phase: u16,
+    phase: u32,
     now_ns: u64,
 }
 
@@ -274,7 +281,7 @@ struct Occasion {
 #[inline(never)]
 fn settle<T: Tables>(tables: &T, key: &FlowKey, profile: &Profile, occasion: &Occasion) -> Verdict {
     let word = decide(tables, profile, key, occasion.now_ns);
-    if word.verdict == ALLOW {
+    if allows(&word) {
         tables.insert_flow(key, &flow_of(profile, &word, occasion.phase, occasion.now_ns));
     } else {
         tables.remove_flow(key);
@@ -285,15 +292,14 @@ fn settle<T: Tables>(tables: &T, key: &FlowKey, profile: &Profile, occasion: &Oc
 /// What was seen of a flow. Flat, for the reason given at [`Verdict`].
 #[derive(Clone, Copy)]
 struct Seen {
-    state: u16,
-    slot: u16,
+    state: u32,
     rule: u32,
-    phase: u16,
+    word: u32,
 }
 
-const LIVE: u16 = 1;
-const STALE: u16 = 2;
-const DEAD: Seen = Seen { state: 0, slot: 0, rule: 0, phase: 0 };
+const LIVE: u32 = 1;
+const STALE: u32 = 2;
+const DEAD: Seen = Seen { state: 0, rule: 0, word: 0 };
 
 /// Decides on a packet that belongs to no flow; allowed, it begins one.
 fn begin<T: Tables>(tables: &T, packet: &Packet, profile: &Profile, now_ns: u64) -> Verdict {
@@ -306,31 +312,30 @@ fn begin<T: Tables>(tables: &T, packet: &Packet, profile: &Profile, now_ns: u64)
     settle(tables, &packet.tuple, profile, &Occasion { phase, now_ns })
 }
 
-const fn flow_of(profile: &Profile, value: &PortsValue, phase: u16, now_ns: u64) -> FlowValue {
+const fn flow_of(profile: &Profile, value: &PortsValue, phase: u32, now_ns: u64) -> FlowValue {
     FlowValue {
         peer: profile.peer,
         shared: profile.shared,
         own: profile.own,
         epoch: profile.epoch,
         rule: value.rule,
-        phase,
-        slot: value.slot,
+        word: FlowValue::word(value.slot(), phase),
         seen_ns: now_ns,
         not_after_ns: value.not_after_ns,
     }
 }
 
 const fn verdict_of(profile: &Profile, word: &PortsValue) -> Verdict {
-    let dropped = match word.verdict {
-        ALLOW => None,
+    let dropped = match word.verdict() {
+        ALLOW | ALLOW_LAPSING => None,
         SILENT => Some(Reason::NoRule),
         _ => Some(Reason::RuleDeny),
     };
-    Verdict { dropped, peer: profile.peer, rule: word.rule, slot: word.slot }
+    Verdict { dropped, peer: profile.peer, rule: word.rule, slot: word.slot() }
 }
 
 /// How long a silent flow lives, by protocol and phase (RFC 5382 §5 for TCP, RFC 4787 §4.3 for UDP).
-const fn idle_limit_ns(protocol: u8, phase: u16) -> u64 {
+const fn idle_limit_ns(protocol: u8, phase: u32) -> u64 {
     match (protocol, phase) {
         (TCP, FLOW_ANSWERED) => 2 * 3600 * SECOND_NS + 240 * SECOND_NS,
         (TCP | ICMP | ICMPV6, _) | (_, FLOW_NEW) => 30 * SECOND_NS,
@@ -340,7 +345,7 @@ const fn idle_limit_ns(protocol: u8, phase: u16) -> u64 {
 
 const fn is_idle(flow: &FlowValue, protocol: u8, now_ns: u64) -> bool {
     // Another CPU may have written a slightly later time than this one has read.
-    now_ns.saturating_sub(flow.seen_ns) >= idle_limit_ns(protocol, flow.phase)
+    now_ns.saturating_sub(flow.seen_ns) >= idle_limit_ns(protocol, flow.phase())
 }
 
 /// Whether a packet of this flow would pass without being decided anew, its peer's profile being the live one.
@@ -358,11 +363,11 @@ fn advance(flow: &mut FlowValue, turn: &Turn) {
         (Kind::Error, _) => return,
         (Kind::Closing, _) => FLOW_CLOSING,
         (Kind::Opening, Speaker::Initiator) => FLOW_NEW,
-        (_, Speaker::Responder) if flow.phase == FLOW_NEW => FLOW_ANSWERED,
-        _ => flow.phase,
+        (_, Speaker::Responder) if flow.phase() == FLOW_NEW => FLOW_ANSWERED,
+        _ => flow.phase(),
     };
-    if flow.phase != phase {
-        flow.phase = phase;
+    if flow.phase() != phase {
+        flow.word = FlowValue::word(flow.slot(), phase);
     }
     if turn.now_ns.saturating_sub(flow.seen_ns) >= SECOND_NS {
         flow.seen_ns = turn.now_ns;

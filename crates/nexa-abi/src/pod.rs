@@ -1,8 +1,8 @@
 //! Leave for user space to hand the map types to the kernel as they are.
 
 use crate::layout::{
-    DestKey, FlowKey, FlowValue, PeerCounters, PeerKey, PeerValue, PortsKey, PortsValue, Profile,
-    RuleCounters, State,
+    DestKey, Event, FlowKey, FlowValue, FragmentKey, FragmentValue, PeerCounters, PeerKey, PeerValue,
+    PortsKey, PortsValue, Profile, RuleCounters, State, Usage,
 };
 
 macro_rules! pod {
@@ -15,8 +15,11 @@ macro_rules! pod {
 
 pod!(
     DestKey,
+    Event,
     FlowKey,
     FlowValue,
+    FragmentKey,
+    FragmentValue,
     PeerCounters,
     PeerKey,
     PeerValue,
@@ -24,6 +27,7 @@ pod!(
     PortsValue,
     Profile,
     RuleCounters,
-    State
+    State,
+    Usage
 );
 pod!(crate::xdp_guard::Config, crate::xdp_guard::LocalKey);

@@ -78,6 +78,8 @@ impl Hasher for Bytes {
 
 #[cfg(test)]
 mod tests {
+    use nexa_abi::layout::Family;
+
     use super::*;
 
     fn content() -> Content {
@@ -85,7 +87,7 @@ mod tests {
         Content {
             state: State::new(3),
             peers: (1..=3).map(|n| (key(n), PeerValue { peer: u32::from(n) })).collect(),
-            dest: BTreeMap::from([((72, DestKey { set: [0, 0, 0, 1], family: 4, address: [9; 16] }), 5)]),
+            dest: BTreeMap::from([((64, DestKey::new(1, Family::V4, [9; 16])), 5)]),
             ..Content::default()
         }
     }

@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use chrono::{DateTime, Utc};
 use nexa_abi::layout::{
-    DestKey, EMPTY_CLASS, EMPTY_SET, MAX_PEERS, PeerKey, PeerValue, PortsKey, PortsValue, Profile, State,
+    DestKey, EMPTY_CLASS, EMPTY_SET, MAX_PEERS, MAX_SET, PeerKey, PeerValue, PortsKey, PortsValue, Profile,
+    State,
 };
 use nexa_types::{DeviceId, RuleId};
 
@@ -44,7 +45,7 @@ pub struct Plan {
     /// Indexes whose counters start anew, before the flip.
     pub reset_counters: Vec<u32>,
     /// Slots of rules whose counters start anew, before the flip.
-    pub reset_rules: Vec<u16>,
+    pub reset_rules: Vec<u32>,
 }
 
 /// Boot clock and wall clock at one moment, and until when the policy may be served at all.
@@ -79,7 +80,7 @@ pub struct Installer {
 
 /// Numbers of sets and classes above this one were never given out. Found in a map they are damage, and numbering does
 /// not go on from there.
-const MAX_NUMBER: u32 = u32::MAX / 2;
+const MAX_NUMBER: u32 = MAX_SET / 2;
 
 #[derive(Clone, Copy, Debug)]
 struct Installed {
@@ -112,7 +113,7 @@ pub struct Found {
     /// All prefixes of PORTS: bits and key.
     pub ports: Vec<(u32, PortsKey)>,
     /// Numbers of rules with their slots, as PORTS has them.
-    pub rules: BTreeSet<(u32, u16)>,
+    pub rules: BTreeSet<(u32, u32)>,
 }
 
 impl Installer {
@@ -130,7 +131,7 @@ impl Installer {
         let last = |numbers: &mut dyn Iterator<Item = u32>| {
             numbers.filter(|number| *number <= MAX_NUMBER).max().unwrap_or(0)
         };
-        installer.sets.last = last(&mut found.dest.iter().map(|(_, key)| number(key.set)));
+        installer.sets.last = last(&mut found.dest.iter().map(|(_, key)| key.set()));
         installer.classes.last = last(&mut found.ports.iter().map(|(_, key)| number(key.class)));
         installer.keep_indexes(found, lowered);
         installer.slots = Slots::found(&found.rules);
@@ -204,7 +205,7 @@ impl Installer {
     }
 
     /// Rules by the slot that counters know them under, without those that every gateway has.
-    pub fn rules(&self) -> impl Iterator<Item = (u16, RuleId)> + '_ {
+    pub fn rules(&self) -> impl Iterator<Item = (u32, RuleId)> + '_ {
         self.slots.iter().map(|(rule, slot)| (slot, RuleId(rule)))
     }
 
@@ -357,13 +358,12 @@ impl<T> IsEmpty for Vec<T> {
 }
 
 fn dest(entry: DestEntry, set: u32) -> Dest {
-    let key = DestKey { set: set.to_be_bytes(), family: entry.family, address: entry.address };
-    (entry.prefix_bits, key, entry.class)
+    (entry.prefix_bits, DestKey::new(set, entry.family, entry.address), entry.class)
 }
 
 fn ports(entry: PortsEntry, class: u32, slots: &Slots) -> Ports {
     let PortsEntry { prefix_bits, verdict, rule, .. } = entry;
-    let value = PortsValue { verdict, slot: slots.of(rule), rule, not_after_ns: u64::MAX };
+    let value = PortsValue::new(verdict, slots.of(rule), rule, u64::MAX);
     (prefix_bits, ports_key(entry, class), value)
 }
 

@@ -77,8 +77,8 @@ pub struct LoweredPeer {
 pub struct DestEntry {
     /// Bits of the whole key.
     pub prefix_bits: u32,
-    /// A [`Family`].
-    pub family: u8,
+    /// Part of the key.
+    pub family: Family,
     /// IPv4 in the first four bytes.
     pub address: [u8; 16],
     /// Position in [`Lowered::classes`].
@@ -95,7 +95,7 @@ pub struct PortsEntry {
     /// First port of the prefix.
     pub port: u16,
     /// [`ALLOW`] or [`DENY`].
-    pub verdict: u16,
+    pub verdict: u32,
     /// Number of the rule that decides.
     pub rule: u32,
 }
@@ -161,12 +161,7 @@ fn dest_entries(set: &Set) -> Vec<DestEntry> {
 fn dest_entry(cidr: Cidr, class: u32) -> DestEntry {
     let net: IpNet = cidr.net();
     let (family, address) = family_and_bytes(net.addr());
-    DestEntry {
-        prefix_bits: DestKey::FIXED_BITS + u32::from(net.prefix_len()),
-        family: family as u8,
-        address,
-        class,
-    }
+    DestEntry { prefix_bits: DestKey::FIXED_BITS + u32::from(net.prefix_len()), family, address, class }
 }
 
 /// Makes every hit decisive: what is said of all protocols is pushed into each that is named, and the ports of a
@@ -308,7 +303,7 @@ mod tests {
     }
 
     /// The longest prefix that holds a port, as the kernel finds it.
-    fn longest(entries: &[PortsEntry], protocol: u8, port: u16) -> Option<(u16, u32)> {
+    fn longest(entries: &[PortsEntry], protocol: u8, port: u16) -> Option<(u32, u32)> {
         entries
             .iter()
             .filter(|entry| match entry.prefix_bits {

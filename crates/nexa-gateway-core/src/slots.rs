@@ -5,15 +5,15 @@ use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use nexa_abi::layout::{DEFAULT_DENY_SLOT, IMPLICIT_SLOT, RULE_SLOTS};
 
 /// The first slot that a rule may have.
-const FIRST: u16 = IMPLICIT_SLOT + 1;
+const FIRST: u32 = IMPLICIT_SLOT + 1;
 
 /// Slots of rules. A rule has its slot as long as it is in the policy.
 #[derive(Clone, Debug)]
 pub struct Slots {
-    by_rule: BTreeMap<u32, u16>,
+    by_rule: BTreeMap<u32, u32>,
     /// Slots that nobody has, longest free first.
-    free: VecDeque<u16>,
-    never_used: u16,
+    free: VecDeque<u32>,
+    never_used: u32,
 }
 
 impl Default for Slots {
@@ -24,7 +24,7 @@ impl Default for Slots {
 
 impl Slots {
     /// Leaves rules the slots under which they are found in the maps: their counters go on while the daemon changes.
-    pub fn found(rules: &BTreeSet<(u32, u16)>) -> Self {
+    pub fn found(rules: &BTreeSet<(u32, u32)>) -> Self {
         let mut slots = Self::default();
         let mut taken = HashSet::new();
         for &(rule, slot) in
@@ -40,7 +40,7 @@ impl Slots {
     }
 
     /// Gives every rule a slot and takes those of others; returns the slots that are new to their rules.
-    pub fn replace(&mut self, rules: &[u32]) -> Vec<u16> {
+    pub fn replace(&mut self, rules: &[u32]) -> Vec<u32> {
         let staying: HashSet<u32> = rules.iter().copied().collect();
         let gone: Vec<u32> = self.by_rule.keys().filter(|rule| !staying.contains(rule)).copied().collect();
         let mut given = Vec::new();
@@ -58,7 +58,7 @@ impl Slots {
     }
 
     /// A slot that nobody has; lowering rules out that there is none.
-    fn next(&mut self) -> Option<u16> {
+    fn next(&mut self) -> Option<u32> {
         if self.never_used < RULE_SLOTS {
             self.never_used += 1;
             return Some(self.never_used - 1);
@@ -67,7 +67,7 @@ impl Slots {
     }
 
     /// Where a rule is counted; 0 is what is granted without one.
-    pub fn of(&self, rule: u32) -> u16 {
+    pub fn of(&self, rule: u32) -> u32 {
         match rule {
             0 => IMPLICIT_SLOT,
             rule => self.by_rule.get(&rule).copied().unwrap_or(DEFAULT_DENY_SLOT),
@@ -75,7 +75,7 @@ impl Slots {
     }
 
     /// Rules with their slots.
-    pub fn iter(&self) -> impl Iterator<Item = (u32, u16)> + '_ {
+    pub fn iter(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
         self.by_rule.iter().map(|(rule, slot)| (*rule, *slot))
     }
 }
@@ -88,11 +88,11 @@ mod tests {
     #[test]
     fn the_largest_policies_may_follow_each_other_and_no_slot_is_given_in_the_swap_that_takes_it() {
         let mut slots = Slots::default();
-        let mut before: HashSet<u16> = HashSet::new();
+        let mut before: HashSet<u32> = HashSet::new();
         for policy in 0..6 {
             let first = 1 + policy * MAX_RULES;
             let rules: Vec<u32> = (first..first + MAX_RULES).collect();
-            let given: HashSet<u16> = slots.replace(&rules).into_iter().collect();
+            let given: HashSet<u32> = slots.replace(&rules).into_iter().collect();
             assert_eq!(given.len(), rules.len(), "one each");
             assert!(given.is_disjoint(&before) && !given.contains(&DEFAULT_DENY_SLOT));
             assert!(rules.iter().all(|rule| given.contains(&slots.of(*rule))));
@@ -108,8 +108,8 @@ mod tests {
         assert_eq!(slots.replace(&[9, 11]).len(), 1);
         assert_eq!(slots.of(9), nine);
         // As found in maps, with an entry of a version without slots, one of nobody, and one that repeats a slot.
-        let mut found: BTreeSet<(u32, u16)> = slots.iter().collect();
-        found.extend([(0, IMPLICIT_SLOT), (12, 0), (13, nine), (14, u16::MAX)]);
+        let mut found: BTreeSet<(u32, u32)> = slots.iter().collect();
+        found.extend([(0, IMPLICIT_SLOT), (12, 0), (13, nine), (14, u32::MAX)]);
         let mut slots = Slots::found(&found);
         assert_eq!(slots.replace(&[9, 12, 13]).len(), 2);
         assert_eq!(slots.of(9), nine);

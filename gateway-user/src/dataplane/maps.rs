@@ -113,7 +113,7 @@ impl Maps {
             state: self.state(),
             peers: self.peers.iter().collect::<Result<_, _>>().context("cannot read PEERS")?,
             dest: keys(self.dest.keys()).context("cannot read DEST")?,
-            rules: ports.iter().map(|(_, value)| (value.rule, value.slot)).collect(),
+            rules: ports.iter().map(|(_, value)| (value.rule, value.slot())).collect(),
             ports: ports.into_iter().map(|(key, _)| (key.prefix_len(), key.data())).collect(),
         })
     }
@@ -135,7 +135,7 @@ impl Maps {
             self.peer_counters.set(*index, zeros()?, 0).context("cannot reset PEER_COUNTERS")?;
         }
         for slot in &plan.reset_rules {
-            self.rule_counters.set((*slot).into(), zeros()?, 0).context("cannot reset RULE_COUNTERS")?;
+            self.rule_counters.set(*slot, zeros()?, 0).context("cannot reset RULE_COUNTERS")?;
         }
         for (position, profile) in &plan.profiles {
             self.profiles.set(*position, profile, 0).context("cannot write PROFILES")?;
@@ -181,9 +181,9 @@ impl Maps {
     }
 
     /// A rule's counters, of all CPUs together.
-    pub fn rule_counters(&self, slot: u16) -> anyhow::Result<RuleCounters> {
+    pub fn rule_counters(&self, slot: u32) -> anyhow::Result<RuleCounters> {
         let mut sum = RuleCounters::default();
-        for counted in self.rule_counters.get(&slot.into(), 0).context("cannot read RULE_COUNTERS")?.iter() {
+        for counted in self.rule_counters.get(&slot, 0).context("cannot read RULE_COUNTERS")?.iter() {
             sum.allowed_packets += counted.allowed_packets;
             sum.allowed_bytes += counted.allowed_bytes;
             sum.denied_packets += counted.denied_packets;

@@ -148,7 +148,7 @@ fn flow(peer: &Peer, key: &FlowKey, value: &FlowValue, idle_ns: u64) -> Flow {
         destination_port: u16::from_be_bytes(key.destination_port),
         protocol: key.protocol,
         rule: RuleId(value.rule),
-        phase: match value.phase {
+        phase: match value.phase() {
             FLOW_NEW => Phase::New,
             FLOW_CLOSING => Phase::Closing,
             _ => Phase::Answered,

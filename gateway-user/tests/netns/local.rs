@@ -7,7 +7,9 @@ use std::process::Stdio;
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, Map, MapData};
-use nexa_abi::layout::{ALLOW, DestKey, PeerKey, PeerValue, PortsKey, PortsValue, Profile, State, map};
+use nexa_abi::layout::{
+    ALLOW, DestKey, Family, MAX_SET, PeerKey, PeerValue, PortsKey, PortsValue, Profile, State, map,
+};
 use nexa_types::{PublicKey, Revision};
 use nexa_wire::gateway::FromGateway;
 use nexa_wire::local::{Answer, Explained, Verified, Word};
@@ -191,7 +193,7 @@ fn what_somebody_else_writes_to_the_maps_is_found_told_and_written_over() {
             let forged = PortsValue { rule: 9, ..value };
             let everything =
                 Key::new(PortsKey::CLASS_BITS, PortsKey { protocol: 0, port: [0; 2], ..key.data() });
-            let high = Key::new(DestKey::FIXED_BITS, DestKey { set: [0xff; 4], family: 4, address: [0; 16] });
+            let high = Key::new(DestKey::FIXED_BITS, DestKey::new(MAX_SET, Family::V4, [0; 16]));
             let mut dest: LpmTrie<_, DestKey, u32> =
                 Map::LpmTrie(pinned(&host, map::DEST)).try_into().unwrap();
             let mut peers: HashMap<_, PeerKey, PeerValue> =
@@ -230,7 +232,7 @@ fn what_somebody_else_writes_to_the_maps_is_found_told_and_written_over() {
                     }),
                 ),
             ];
-            assert_eq!(forged.verdict, ALLOW);
+            assert_eq!(forged.verdict(), ALLOW);
             for (repairs, (name, wanted, mut harm)) in harms.into_iter().enumerate() {
                 harm();
                 let found = verify(&host);

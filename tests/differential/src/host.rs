@@ -16,7 +16,7 @@ pub struct HostTables {
     state: Cell<State>,
     peers: HashMap<PeerKey, u32>,
     profiles: HashMap<u32, Profile>,
-    dest: HashMap<(u32, [u8; 21]), u32>,
+    dest: HashMap<(u32, [u8; 20]), u32>,
     ports: HashMap<(u32, [u8; 7]), PortsValue>,
     flows: RefCell<HashMap<FlowKey, FlowValue>>,
 }
@@ -31,7 +31,7 @@ impl HostTables {
             assert!(self.ports.insert((*bits, ports_bytes(key)), *value).is_none(), "{key:?} is in use");
         }
         for (bits, key, class) in &plan.insert_dest {
-            assert!(self.dest.insert((*bits, dest_bytes(key)), *class).is_none(), "{key:?} is in use");
+            assert!(self.dest.insert((*bits, key.to_bytes()), *class).is_none(), "{key:?} is in use");
         }
         let live = self.state.get().bank();
         for (position, profile) in &plan.profiles {
@@ -46,7 +46,7 @@ impl HostTables {
             assert!(self.peers.remove(key).is_some(), "{key:?} is not there");
         }
         for (bits, key) in &plan.delete_dest {
-            assert!(self.dest.remove(&(*bits, dest_bytes(key))).is_some(), "{key:?} is not there");
+            assert!(self.dest.remove(&(*bits, key.to_bytes())).is_some(), "{key:?} is not there");
         }
         for (bits, key) in &plan.delete_ports {
             assert!(self.ports.remove(&(*bits, ports_bytes(key))).is_some(), "{key:?} is not there");
@@ -55,11 +55,6 @@ impl HostTables {
 
     /// What a daemon that starts would find.
     pub fn find(&self) -> Found {
-        let dest_key = |bytes: &[u8; 21]| DestKey {
-            set: *bytes.first_chunk().expect("longer"),
-            family: bytes[4],
-            address: *bytes.last_chunk().expect("longer"),
-        };
         let ports_key = |bytes: &[u8; 7]| PortsKey {
             class: *bytes.first_chunk().expect("longer"),
             protocol: bytes[4],
@@ -68,8 +63,8 @@ impl HostTables {
         Found {
             state: self.state.get(),
             peers: self.peers.iter().map(|(key, peer)| (*key, PeerValue { peer: *peer })).collect(),
-            dest: self.dest.keys().map(|(bits, key)| (*bits, dest_key(key))).collect(),
-            rules: self.ports.values().map(|value| (value.rule, value.slot)).collect(),
+            dest: self.dest.keys().map(|(bits, key)| (*bits, DestKey::from_bytes(*key))).collect(),
+            rules: self.ports.values().map(|value| (value.rule, value.slot())).collect(),
             ports: self.ports.keys().map(|(bits, key)| (*bits, ports_key(key))).collect(),
         }
     }
@@ -105,7 +100,7 @@ impl Tables for HostTables {
     }
 
     fn class(&self, key: &DestKey) -> Option<u32> {
-        longest(&self.dest, &dest_bytes(key)).copied()
+        longest(&self.dest, &key.to_bytes()).copied()
     }
 
     fn ports(&self, key: &PortsKey) -> Option<PortsValue> {
@@ -138,14 +133,6 @@ fn same_bits(one: &[u8], other: &[u8], bits: u32) -> bool {
         let mask = !(0xff_u32 >> wanted) as u8;
         one & mask == other & mask
     })
-}
-
-fn dest_bytes(key: &DestKey) -> [u8; 21] {
-    let mut bytes = [0; 21];
-    bytes[..4].copy_from_slice(&key.set);
-    bytes[4] = key.family;
-    bytes[5..].copy_from_slice(&key.address);
-    bytes
 }
 
 fn ports_bytes(key: &PortsKey) -> [u8; 7] {

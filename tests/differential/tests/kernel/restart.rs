@@ -146,7 +146,9 @@ fn entries_without_a_slot_are_served_until_the_first_swap_gives_them_one() {
         let mut ports: LpmTrie<_, PortsKey, PortsValue> = Map::LpmTrie(pin).try_into().unwrap();
         let entries: Vec<_> = ports.iter().map(Result::unwrap).collect();
         for (key, value) in entries {
-            ports.insert(&key, PortsValue { slot: 0, ..value }, 0).unwrap();
+            ports
+                .insert(&key, PortsValue::new(value.verdict(), 0, value.rule, value.not_after_ns), 0)
+                .unwrap();
         }
         drop(first);
         let mut second = pinned(pin_dir);
