@@ -190,7 +190,7 @@ fn what_somebody_else_writes_to_the_maps_is_found_told_and_written_over() {
             // Every way to grant oneself something, or to take it from others, with what must be found of it.
             let all_ports: Vec<_> = ports(&host).iter().map(Result::unwrap).collect();
             let (key, value) = all_ports[0];
-            let forged = PortsValue { rule: 9, ..value };
+            let forged = PortsValue::new(value.verdict(), value.slot(), 9, value.not_after_ns);
             let everything =
                 Key::new(PortsKey::CLASS_BITS, PortsKey { protocol: 0, port: [0; 2], ..key.data() });
             let high = Key::new(DestKey::FIXED_BITS, DestKey::new(MAX_SET, Family::V4, [0; 16]));
