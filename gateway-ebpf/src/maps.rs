@@ -20,8 +20,9 @@ static STATE: Array<State> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 /// Two addresses a peer, and room for those of the next generation.
 #[map]
 static PEERS: HashMap<PeerKey, PeerValue> = HashMap::with_max_entries(4 * MAX_PEERS, 0);
+/// Mapped too: a bank of ten thousand is written without a system call.
 #[map]
-static PROFILES: Array<Profile> = Array::with_max_entries(2 * MAX_PEERS, 0);
+static PROFILES: Array<Profile> = Array::with_max_entries(2 * MAX_PEERS, BPF_F_MMAPABLE);
 #[map]
 static DEST: LpmTrie<DestKey, u32> = LpmTrie::with_max_entries(MAX_PREFIXES, BPF_F_NO_PREALLOC);
 #[map]

@@ -18,10 +18,15 @@ use nexa_gateway_core::install::Moment;
 use nexa_gateway_core::{Installer, Lowered};
 use nexa_types::{DeviceId, Generation, RuleId};
 
+mod batch;
 mod links;
+mod mapping;
 mod maps;
+mod profiles;
 mod reader;
+mod removal;
 mod state;
+mod table;
 
 pub use self::links::Attachment;
 use self::maps::Maps;
@@ -198,7 +203,7 @@ impl Dataplane {
     }
 
     /// Puts a policy in force, whole, until `lease_until`. Before it returns every packet sees it, and none of the
-    /// policy before.
+    /// policy before. What only that one referred to waits for [`Self::remove_retired`].
     ///
     /// # Errors
     /// When a map is full or the kernel refuses. The policy before then stays in force.
@@ -218,15 +223,25 @@ impl Dataplane {
         self.maps.flip(plan.state);
         self.devices = installer.devices().collect();
         self.rules = rule_names(installer.rules());
+        self.installer = Some(Arc::new(installer));
+        // The idle bank must be nobody's before anything writes to it, and so must what is deleted.
         state::wait_for_programs();
-        match self.maps.clean_up(&plan) {
-            Ok(()) => self.installer = Some(Arc::new(installer)),
-            // In force all the same. The next policy is planned over what is then found in the maps.
-            Err(error) => {
-                tracing::warn!(%generation, "what the policy before used is not all deleted: {error:#}")
-            }
-        }
+        self.maps.retire(&plan);
         Ok(generation)
+    }
+
+    /// Whether entries of earlier policies wait to be deleted.
+    pub fn has_retired(&self) -> bool {
+        self.maps.has_retired()
+    }
+
+    /// Deletes some of what only earlier policies referred to, for a few milliseconds at most: between two calls a new
+    /// policy may come into force. What a daemon does not get to, the next one finds and deletes.
+    ///
+    /// # Errors
+    /// When the kernel refuses; it may be tried again.
+    pub fn remove_retired(&mut self) -> anyhow::Result<()> {
+        self.maps.remove_retired()
     }
 
     /// What is meant to be in the maps, under the number of the last write; none while that is not known, as after a

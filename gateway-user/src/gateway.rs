@@ -57,6 +57,7 @@ pub struct Gateway {
     in_force: Option<InForce>,
     /// The snapshot in force, while it is not on disk.
     unstored: Option<Sealed>,
+    has_retired: bool,
 }
 
 struct InForce {
@@ -113,6 +114,7 @@ impl Gateway {
             public_key,
             in_force: None,
             unstored: None,
+            has_retired: false,
         }
     }
 
@@ -291,9 +293,36 @@ impl Gateway {
         spawn_blocking(move || guard.apply(&spec)).await?.context("cannot load the nft guard")
     }
 
-    async fn apply_policy(&self, lowered: Lowered, lease_until: DateTime<Utc>) -> anyhow::Result<Generation> {
+    /// Whether entries of earlier policies are in the kernel's maps, for [`Self::remove_retired`].
+    pub const fn has_retired(&self) -> bool {
+        self.has_retired
+    }
+
+    /// Deletes some of them; a policy that arrives meanwhile waits for a few milliseconds only.
+    pub async fn remove_retired(&mut self) {
+        let dataplane = Arc::clone(&self.dataplane);
+        let slice = move || {
+            let mut dataplane = lock(&dataplane);
+            dataplane.remove_retired()?;
+            anyhow::Ok(dataplane.has_retired())
+        };
+        self.has_retired = match spawn_blocking(slice).await.map_err(Into::into).flatten() {
+            Ok(has_retired) => has_retired,
+            Err(error) => {
+                tracing::warn!("what earlier policies used is deleted with the next one: {error:#}");
+                false
+            }
+        };
+    }
+
+    async fn apply_policy(
+        &mut self,
+        lowered: Lowered,
+        lease_until: DateTime<Utc>,
+    ) -> anyhow::Result<Generation> {
         let dataplane = Arc::clone(&self.dataplane);
         let generation = spawn_blocking(move || lock(&dataplane).apply(&lowered, lease_until)).await??;
+        self.has_retired = true;
         tracing::debug!(generation = generation.0, "policy in force");
         Ok(generation)
     }

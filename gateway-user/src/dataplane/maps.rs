@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use aya::Ebpf;
-use aya::maps::lpm_trie::{Key, LpmTrie};
-use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
+use aya::maps::lpm_trie::Key;
+use aya::maps::{HashMap, IterableMap, Map, MapData, MapError, PerCpuArray};
 use nexa_abi::layout::{
     DestKey, Direction, FlowKey, FlowValue, PeerCounters, PeerKey, PeerValue, PortsKey, PortsValue, Profile,
     RuleCounters, State, drop_index, map,
@@ -15,7 +15,10 @@ use nexa_gateway_core::Plan;
 use nexa_gateway_core::install::Found;
 
 use super::Drops;
+use super::profiles::Profiles;
+use super::removal::{Batch, Removal};
 use super::state::StateWord;
+use super::table::{self, Table, bits_and_key, prefix};
 
 /// Maps that outlive the daemon: all of them.
 pub const PINNED: [&str; 9] = [
@@ -75,47 +78,47 @@ pub fn unpin_foreign(dir: &Path) -> anyhow::Result<()> {
 /// Every map, typed.
 pub struct Maps {
     state: StateWord,
-    peers: HashMap<MapData, PeerKey, PeerValue>,
-    profiles: Array<MapData, Profile>,
-    dest: LpmTrie<MapData, DestKey, u32>,
-    ports: LpmTrie<MapData, PortsKey, PortsValue>,
+    peers: Table<PeerKey, PeerValue>,
+    profiles: Profiles,
+    dest: Table<Key<DestKey>, u32>,
+    ports: Table<Key<PortsKey>, PortsValue>,
     flows: HashMap<MapData, FlowKey, FlowValue>,
     peer_counters: PerCpuArray<MapData, PeerCounters>,
     rule_counters: PerCpuArray<MapData, RuleCounters>,
     drops: PerCpuArray<MapData, u64>,
+    removal: Removal,
 }
 
 impl Maps {
     /// Takes the maps out of a loaded object.
     pub fn take(ebpf: &mut Ebpf) -> anyhow::Result<Self> {
         let mut take = |name| ebpf.take_map(name).with_context(|| format!("the object has no map {name}"));
-        let state = match take(map::STATE)? {
-            Map::Array(data) => StateWord::map(&data)?,
-            other => anyhow::bail!("STATE is no array but {other:?}"),
-        };
         Ok(Self {
-            state,
-            peers: take(map::PEERS)?.try_into()?,
-            profiles: take(map::PROFILES)?.try_into()?,
-            dest: take(map::DEST)?.try_into()?,
-            ports: take(map::PORTS)?.try_into()?,
+            state: StateWord::map(&data(take(map::STATE)?)?)?,
+            peers: Table::open(map::PEERS, &data(take(map::PEERS)?)?)?,
+            profiles: Profiles::map(&data(take(map::PROFILES)?)?)?,
+            dest: Table::open(map::DEST, &data(take(map::DEST)?)?)?,
+            ports: Table::open(map::PORTS, &data(take(map::PORTS)?)?)?,
             flows: take(map::FLOWS)?.try_into()?,
             peer_counters: take(map::PEER_COUNTERS)?.try_into()?,
             rule_counters: take(map::RULE_COUNTERS)?.try_into()?,
             drops: take(map::DROPS)?.try_into()?,
+            removal: Removal::default(),
         })
     }
 
-    /// What an earlier daemon left.
-    pub fn find(&self) -> anyhow::Result<Found> {
-        let ports: Vec<_> = self.ports.iter().collect::<Result<_, _>>().context("cannot read PORTS")?;
-        Ok(Found {
+    /// What an earlier daemon left, or this one. All of it is the next plan's to keep or delete.
+    pub fn find(&mut self) -> anyhow::Result<Found> {
+        let ports = self.ports.read()?;
+        let found = Found {
             state: self.state(),
-            peers: self.peers.iter().collect::<Result<_, _>>().context("cannot read PEERS")?,
-            dest: keys(self.dest.keys()).context("cannot read DEST")?,
+            peers: self.peers.read()?,
+            dest: self.dest.read()?.into_iter().map(|(key, _)| bits_and_key(key)).collect(),
             rules: ports.iter().map(|(_, value)| (value.rule, value.slot())).collect(),
-            ports: ports.into_iter().map(|(key, _)| (key.prefix_len(), key.data())).collect(),
-        })
+            ports: ports.into_iter().map(|(key, _)| bits_and_key(key)).collect(),
+        };
+        self.removal = Removal::default();
+        Ok(found)
     }
 
     /// The generation in force.
@@ -125,23 +128,18 @@ impl Maps {
 
     /// All that a generation refers to. Nothing of it is in force yet.
     pub fn prepare(&mut self, plan: &Plan) -> anyhow::Result<()> {
-        for (bits, key, value) in &plan.insert_ports {
-            self.ports.insert(&Key::new(*bits, *key), value, 0).context("cannot write PORTS")?;
-        }
-        for (bits, key, class) in &plan.insert_dest {
-            self.dest.insert(&Key::new(*bits, *key), class, 0).context("cannot write DEST")?;
-        }
-        for index in &plan.reset_counters {
-            self.peer_counters.set(*index, zeros()?, 0).context("cannot reset PEER_COUNTERS")?;
-        }
-        for slot in &plan.reset_rules {
-            self.rule_counters.set(*slot, zeros()?, 0).context("cannot reset RULE_COUNTERS")?;
-        }
+        self.ports
+            .insert(plan.insert_ports.iter().map(|(bits, key, value)| (prefix((*bits, *key)), *value)))?;
+        self.dest
+            .insert(plan.insert_dest.iter().map(|(bits, key, class)| (prefix((*bits, *key)), *class)))?;
+        table::zero(map::PEER_COUNTERS, IterableMap::map(&self.peer_counters), &plan.reset_counters)?;
+        table::zero(map::RULE_COUNTERS, IterableMap::map(&self.rule_counters), &plan.reset_rules)?;
         for (position, profile) in &plan.profiles {
-            self.profiles.set(*position, profile, 0).context("cannot write PROFILES")?;
+            self.profiles.store(*position, *profile);
         }
-        for (key, value) in &plan.insert_peers {
-            self.peers.insert(key, value, 0).context("cannot write PEERS")?;
+        self.peers.insert(plan.insert_peers.iter().copied())?;
+        for (address, _) in &plan.insert_peers {
+            self.removal.keep(address);
         }
         Ok(())
     }
@@ -151,18 +149,24 @@ impl Maps {
         self.state.store(state);
     }
 
-    /// Deletes what only the generation before referred to.
-    pub fn clean_up(&mut self, plan: &Plan) -> anyhow::Result<()> {
-        for key in &plan.delete_peers {
-            gone(self.peers.remove(key)).context("cannot delete from PEERS")?;
-        }
-        for (bits, key) in &plan.delete_dest {
-            gone(self.dest.remove(&Key::new(*bits, *key))).context("cannot delete from DEST")?;
-        }
-        for (bits, key) in &plan.delete_ports {
-            gone(self.ports.remove(&Key::new(*bits, *key))).context("cannot delete from PORTS")?;
-        }
-        Ok(())
+    /// Takes note of what only the generation before `plan` referred to. No program may use it any more.
+    pub fn retire(&mut self, plan: &Plan) {
+        self.removal.add(plan);
+    }
+
+    /// Whether entries wait that nobody refers to.
+    pub fn has_retired(&self) -> bool {
+        !self.removal.is_empty()
+    }
+
+    /// Deletes some of what nobody refers to, for a bounded time.
+    pub fn remove_retired(&mut self) -> anyhow::Result<()> {
+        let Self { peers, dest, ports, removal, .. } = self;
+        removal.slice(|batch| match batch {
+            Batch::Peers(keys) => peers.remove(keys.iter().copied()),
+            Batch::Dest(keys) => dest.remove(keys.iter().copied().map(prefix)),
+            Batch::Ports(keys) => ports.remove(keys.iter().copied().map(prefix)),
+        })
     }
 
     /// A peer's counters, of all CPUs together.
@@ -215,15 +219,11 @@ impl Maps {
     }
 }
 
-/// Zero on every CPU.
-fn zeros<T: aya::Pod + Default>() -> anyhow::Result<PerCpuValues<T>> {
-    Ok(PerCpuValues::try_from(vec![T::default(); aya::util::nr_cpus().map_err(|(_, error)| error)?])?)
-}
-
-fn keys<K: aya::Pod>(
-    keys: impl Iterator<Item = Result<Key<K>, MapError>>,
-) -> Result<Vec<(u32, K)>, MapError> {
-    keys.map(|key| key.map(|key| (key.prefix_len(), key.data()))).collect()
+fn data(map: Map) -> anyhow::Result<MapData> {
+    match map {
+        Map::Array(data) | Map::HashMap(data) | Map::LpmTrie(data) => Ok(data),
+        other => anyhow::bail!("the object has {other:?} where an array, a hash or a trie belongs"),
+    }
 }
 
 /// What is absent is as good as deleted: a deletion may be repeated after a failure.

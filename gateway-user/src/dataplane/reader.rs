@@ -13,16 +13,26 @@ use nexa_abi::layout::{
 };
 use nexa_gateway_core::Content;
 
+use super::profiles::Profiles;
 use super::state::boot_clock_ns;
+use super::table::{Table, bits_and_key};
 
 /// Descriptors of its own onto the maps.
 pub struct Reader {
     state: Array<MapData, State>,
     peers: HashMap<MapData, PeerKey, PeerValue>,
-    profiles: Array<MapData, Profile>,
+    profiles: Profiles,
     dest: LpmTrie<MapData, DestKey, u32>,
     ports: LpmTrie<MapData, PortsKey, PortsValue>,
     flows: HashMap<MapData, FlowKey, FlowValue>,
+    whole: Whole,
+}
+
+/// The same maps, to be read from end to end.
+struct Whole {
+    peers: Table<PeerKey, PeerValue>,
+    dest: Table<Key<DestKey>, u32>,
+    ports: Table<Key<PortsKey>, PortsValue>,
 }
 
 impl Reader {
@@ -32,10 +42,15 @@ impl Reader {
         Ok(Self {
             state: Map::Array(again(map::STATE)?).try_into()?,
             peers: Map::HashMap(again(map::PEERS)?).try_into()?,
-            profiles: Map::Array(again(map::PROFILES)?).try_into()?,
+            profiles: Profiles::map(&again(map::PROFILES)?)?,
             dest: Map::LpmTrie(again(map::DEST)?).try_into()?,
             ports: Map::LpmTrie(again(map::PORTS)?).try_into()?,
             flows: Map::LruHashMap(again(map::FLOWS)?).try_into()?,
+            whole: Whole {
+                peers: Table::open(map::PEERS, &again(map::PEERS)?)?,
+                dest: Table::open(map::DEST, &again(map::DEST)?)?,
+                ports: Table::open(map::PORTS, &again(map::PORTS)?)?,
+            },
         })
     }
 
@@ -45,27 +60,16 @@ impl Reader {
     /// When the kernel refuses.
     pub fn content(&self) -> anyhow::Result<Content> {
         let state = self.state.get(&0, 0).context("cannot read STATE")?;
-        let mut content = Content { state, ..Content::default() };
         let first = state.bank() * MAX_PEERS;
-        for position in first..first + MAX_PEERS {
-            let profile = self.profiles.get(&position, 0).context("cannot read PROFILES")?;
-            if profile != Profile::default() {
-                content.profiles.insert(position, profile);
-            }
-        }
-        for entry in self.peers.iter() {
-            let (key, value) = entry.context("cannot read PEERS")?;
-            content.peers.insert(key, value);
-        }
-        for entry in self.dest.iter() {
-            let (key, class) = entry.context("cannot read DEST")?;
-            content.dest.insert((key.prefix_len(), key.data()), class);
-        }
-        for entry in self.ports.iter() {
-            let (key, value) = entry.context("cannot read PORTS")?;
-            content.ports.insert((key.prefix_len(), key.data()), value);
-        }
-        Ok(content)
+        let profiles = (first..first + MAX_PEERS).map(|position| (position, self.profiles.load(position)));
+        let Whole { peers, dest, ports } = &self.whole;
+        Ok(Content {
+            state,
+            peers: peers.read()?.into_iter().collect(),
+            profiles: profiles.filter(|(_, profile)| *profile != Profile::default()).collect(),
+            dest: dest.read()?.into_iter().map(|(key, class)| (bits_and_key(key), class)).collect(),
+            ports: ports.read()?.into_iter().map(|(key, value)| (bits_and_key(key), value)).collect(),
+        })
     }
 
     /// The flows that are live now in the policy in force, each with the nanoseconds since it was last heard.
@@ -79,7 +83,7 @@ impl Reader {
         for entry in self.flows.iter() {
             let (key, value) = entry.context("cannot read FLOWS")?;
             let Some(position) = value.peer.checked_add(bank * MAX_PEERS) else { continue };
-            let profile = self.profiles.get(&position, 0).context("cannot read PROFILES")?;
+            let profile = self.profiles.load(position);
             if engine::is_live(&key, &value, &profile, now_ns) {
                 flows.push((key, value, now_ns.saturating_sub(value.seen_ns)));
             }
@@ -142,7 +146,7 @@ impl Tables for Asked<'_> {
 
     fn profile(&self, bank: u32, peer: u32) -> Option<Profile> {
         let position = peer.checked_add(bank * MAX_PEERS)?;
-        self.found(self.maps.profiles.get(&position, 0))
+        Some(self.maps.profiles.load(position))
     }
 
     fn class(&self, key: &DestKey) -> Option<u32> {

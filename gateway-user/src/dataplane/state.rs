@@ -1,69 +1,33 @@
 //! The word that says which generation is live, and the moments around its change.
 
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _};
-use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
-use anyhow::Context as _;
 use aya::maps::MapData;
-use nexa_abi::layout::State;
+use nexa_abi::layout::{State, map};
+
+use super::mapping::Mapping;
 
 /// The STATE map in this process's memory: one aligned store swaps a generation, where a map update would copy
 /// bytes that a program might read half-way.
 pub struct StateWord {
-    word: NonNull<AtomicU64>,
+    memory: Mapping,
 }
-
-// SAFETY: the mapping belongs to the value alone and is only touched atomically.
-unsafe impl Send for StateWord {}
-// SAFETY: as above.
-unsafe impl Sync for StateWord {}
-
-const MAP_BYTES: usize = size_of::<u64>();
 
 impl StateWord {
     /// Maps the word.
     pub fn map(data: &MapData) -> anyhow::Result<Self> {
-        // SAFETY: a fresh mapping of a file descriptor that lives through the call; the kernel rounds the length up
-        // to a page and checks that the map allows it.
-        let address = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                MAP_BYTES,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED,
-                data.fd().as_fd().as_raw_fd(),
-                0,
-            )
-        };
-        if address == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error()).context("cannot map the STATE map into memory");
-        }
-        let word = NonNull::new(address.cast()).context("the STATE map was mapped at address 0")?;
-        Ok(Self { word })
+        Ok(Self { memory: Mapping::of(map::STATE, data, 1)? })
     }
 
     /// The generation in force.
     pub fn load(&self) -> State {
-        State(self.atomic().load(Ordering::Acquire))
+        State(self.memory.words()[0].load(Ordering::Acquire))
     }
 
-    /// Puts a generation in force. All that it refers to was written by system calls, which order memory.
+    /// Puts a generation in force, after all that it refers to was written.
     pub fn store(&self, state: State) {
-        self.atomic().store(state.0, Ordering::Release);
-    }
-
-    const fn atomic(&self) -> &AtomicU64 {
-        // SAFETY: the mapping is page-aligned, holds at least eight bytes and lives as long as the value.
-        unsafe { self.word.as_ref() }
-    }
-}
-
-impl Drop for StateWord {
-    fn drop(&mut self) {
-        // SAFETY: mapped by `map` with this length, and nobody else holds the address.
-        unsafe { libc::munmap(self.word.as_ptr().cast(), MAP_BYTES) };
+        self.memory.words()[0].store(state.0, Ordering::Release);
     }
 }
 

@@ -87,6 +87,8 @@ pub async fn serve(started: Started, settings: &Settings) -> anyhow::Result<End>
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let end = loop {
         tokio::select! {
+            // In this order: what is new goes before what is left of the old.
+            biased;
             Some(offer) = offers.recv() => chores.take(&mut gateway, offer).await,
             Some(errand) = asked.recv() => gateway.run(errand).await,
             _ = tick.tick() => {
@@ -100,6 +102,7 @@ pub async fn serve(started: Started, settings: &Settings) -> anyhow::Result<End>
             }
             _ = terminate.recv() => break End::Asked,
             _ = interrupt.recv() => break End::Asked,
+            () = std::future::ready(()), if gateway.has_retired() => gateway.remove_retired().await,
         }
     };
     if matches!(end, End::Asked) {

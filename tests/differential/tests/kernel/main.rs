@@ -17,6 +17,7 @@ mod devices;
 mod flows;
 mod restart;
 mod specification;
+mod swap;
 mod xdp_guard;
 
 /// What the programs answer, as the kernel reports it.
