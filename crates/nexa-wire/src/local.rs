@@ -11,6 +11,8 @@ use std::net::{IpAddr, SocketAddr};
 use nexa_types::{DeviceId, Generation, PortRange, Protocol, PublicKey, Revision, RuleId};
 use serde::{Deserialize, Serialize};
 
+use crate::drops::Dropped;
+
 /// Version of these messages.
 pub const VERSION: u32 = 1;
 
@@ -22,6 +24,9 @@ pub const MAX_REQUEST_BYTES: usize = 16 << 10;
 
 /// Most flows in one answer.
 pub const MAX_FLOWS: usize = 1000;
+
+/// Most drops that a daemon remembers, and so in one answer.
+pub const MAX_DROPS: usize = 1000;
 
 /// A question with the version of its words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +51,15 @@ pub enum Question {
         /// Of one device only, named as in [`Query::peer`].
         #[serde(default, skip_serializing_if = "Option::is_none")]
         peer: Option<String>,
+    },
+    /// Which packets were dropped lately.
+    Drops {
+        /// Of one device only, named as in [`Query::peer`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        peer: Option<String>,
+        /// Whether those that are still to come are told too: more answers of the same kind, until who asked goes.
+        #[serde(default)]
+        follow: bool,
     },
     /// Whether the kernel's maps hold what they are meant to hold.
     Verify,
@@ -82,6 +96,13 @@ pub enum Answer {
         flows: Vec<Flow>,
         /// How many there are.
         total: u64,
+    },
+    /// To [`Question::Drops`].
+    Drops {
+        /// Oldest first; at most [`MAX_DROPS`].
+        drops: Vec<PeerDrop>,
+        /// How many others there were that cannot be told: too many at once, or too fast for who asked.
+        missed: u64,
     },
     /// To [`Question::Verify`].
     Verified(Verified),
@@ -246,6 +267,17 @@ pub struct Flow {
     pub phase: Phase,
     /// Seconds since it was last heard.
     pub idle_seconds: u64,
+}
+
+/// Packets that were dropped, of a device or for one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerDrop {
+    /// Whose they are; none where no device has the address.
+    #[serde(flatten)]
+    pub peer: Option<PeerName>,
+    /// The packets.
+    #[serde(flatten)]
+    pub dropped: Dropped,
 }
 
 /// How far a conversation has come.

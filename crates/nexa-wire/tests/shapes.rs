@@ -60,10 +60,52 @@ fn gateway_frames_have_the_shape_of_version_1() {
     let ack = r#"{"type":"ack","revision":7}"#;
     let refused = r#"{"type":"refused","revision":7,"reason":"why"}"#;
     let peers = r#"{"type":"peers","peers":[{"device":"0199e7a0-0000-7000-8000-000000000004","last_handshake_unix":null,"received_bytes":1,"sent_bytes":2}]}"#;
-    for text in [hello, first, ack, refused, peers] {
+    let health = r#"{"type":"health","generation":5,"content_hash":"aa","drift_entries":0,"policy_repairs":1,"refusal":{"revision":8,"reason":"why"}}"#;
+    let new = r#"{"type":"health","generation":0,"content_hash":null,"drift_entries":null,"policy_repairs":0,"refusal":null}"#;
+    let counters = r#"{"type":"counters","peers":[{"device":"0199e7a0-0000-7000-8000-000000000004","received_packets":1,"received_bytes":2,"sent_packets":3,"sent_bytes":4,"drops":{"no_rule":1}}],"rules":[{"rule":null,"allowed_packets":0,"allowed_bytes":0,"denied_packets":1,"denied_bytes":60},{"rule":17,"allowed_packets":5,"allowed_bytes":6,"denied_packets":0,"denied_bytes":0}],"drops":[{"reason":"no_rule","direction":"ingress","packets":1}]}"#;
+    let drops = format!(
+        r#"{{"type":"drops","drops":[{{"device":"0199e7a0-0000-7000-8000-000000000004",{DROPPED}}},{{"device":null,{UNREADABLE}}}],"missed":2}}"#
+    );
+    for text in [hello, first, ack, refused, peers, health, new, counters, &drops] {
         let frame: FromGateway = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&frame).unwrap(), text);
     }
+}
+
+/// What is told of packets that were dropped.
+const DROPPED: &str = r#""first_at":"2026-11-25T02:00:00Z","last_at":"2026-11-25T02:00:01.250Z","packets":3,"untold_packets":1,"direction":"ingress","source":"100.96.0.2","source_port":40000,"destination":"10.20.0.10","destination_port":8443,"protocol":6,"reason":"no_rule","generation":5,"nearest":{"rule":17,"differs":"port","allowed":["443"]}"#;
+const UNREADABLE: &str = r#""first_at":"2026-11-25T02:00:00Z","last_at":"2026-11-25T02:00:00Z","packets":1,"untold_packets":0,"direction":"egress","reason":"malformed","generation":5"#;
+
+#[test]
+fn drops_of_the_local_socket_have_this_shape_and_read_like_this() {
+    for text in [
+        r#"{"version":1,"ask":"drops","follow":false}"#,
+        r#"{"version":1,"ask":"drops","peer":"laptop","follow":true}"#,
+    ] {
+        let request: Request = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_string(&request).unwrap(), text);
+    }
+    let denied =
+        DROPPED.replace("no_rule", "rule_deny").replace(r#""generation""#, r#""rule":9,"generation""#);
+    let denied = denied.split(r#","nearest""#).next().unwrap();
+    let peer = r#""device":"0199e7a0-0000-7000-8000-000000000004","name":"laptop","owner":"Ada""#;
+    let text = format!(
+        r#"{{"answer":"drops","drops":[{{{peer},{DROPPED}}},{{{peer},{denied}}},{{{UNREADABLE}}}],"missed":0}}"#
+    );
+    let answer: Answer = serde_json::from_str(&text).unwrap();
+    assert_eq!(serde_json::to_string(&answer).unwrap(), text);
+    let Answer::Drops { drops, .. } = answer else { panic!() };
+    let text: Vec<String> = drops.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        text,
+        [
+            "2026-11-25T02:00:01Z laptop of Ada: tcp 100.96.0.2 port 40000 to 10.20.0.10 port 8443, refused, because no \
+             rule speaks of it; rule 17 allows 443, you used 8443 (3 packets, generation 5)",
+            "2026-11-25T02:00:01Z laptop of Ada: tcp 100.96.0.2 port 40000 to 10.20.0.10 port 8443, refused by rule 9 (3 \
+             packets, generation 5)",
+            "2026-11-25T02:00:00Z no device: unreadable, dropped: malformed (1 packet, generation 5)",
+        ]
+    );
 }
 
 fn report() -> Report {

@@ -3,12 +3,14 @@
 use std::fmt::{self, Display};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use chrono::SecondsFormat;
 use nexa_types::Protocol;
 
 use super::{
-    Difference, Explained, Flow, MapDrift, NearMiss, PeerName, PeerStatus, Phase, Query, Status, Verified,
-    Word,
+    Difference, Explained, Flow, MapDrift, NearMiss, PeerDrop, PeerName, PeerStatus, Phase, Query, Status,
+    Verified, Word,
 };
+use crate::drops::Route;
 
 impl Status {
     /// As text in the manner of `wg show`, seen at a time.
@@ -140,22 +142,48 @@ impl Display for Explained {
     }
 }
 
+impl Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { source, source_port, destination, destination_port, protocol } = self;
+        match protocol {
+            1 | 58 => write!(f, "icmp {source} to {destination}"),
+            6 => write!(f, "tcp {source} port {source_port} to {destination} port {destination_port}"),
+            17 => write!(f, "udp {source} port {source_port} to {destination} port {destination_port}"),
+            number => write!(f, "protocol {number} {source} to {destination}"),
+        }
+    }
+}
+
+impl Display for PeerDrop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { peer, dropped } = self;
+        write!(f, "{} ", dropped.last_at.to_rfc3339_opts(SecondsFormat::Secs, true))?;
+        match peer {
+            Some(peer) => write!(f, "{peer}: ")?,
+            None => write!(f, "no device: ")?,
+        }
+        match &dropped.route {
+            Some(route) => write!(f, "{route}, ")?,
+            None => write!(f, "unreadable, ")?,
+        }
+        match (dropped.rule, dropped.reason.as_str()) {
+            (Some(rule), _) => write!(f, "{}", Word::Deny { rule })?,
+            (None, "no_rule") => write!(f, "{}", Word::NoRule)?,
+            (None, reason) => write!(f, "dropped: {reason}")?,
+        }
+        if let Some(nearest) = dropped.nearest_sentence() {
+            write!(f, "; {nearest}")?;
+        }
+        let packets = count(dropped.packets, "packet", "packets");
+        write!(f, " ({packets}, generation {})", dropped.generation)
+    }
+}
+
 impl Display for Flow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let protocol = match self.protocol {
-            1 | 58 => "icmp".to_owned(),
-            6 => "tcp".to_owned(),
-            17 => "udp".to_owned(),
-            number => format!("protocol {number}"),
-        };
-        write!(f, "{}: {protocol} {}", self.peer, self.source)?;
-        match self.protocol {
-            6 | 17 => {
-                let Self { source_port, destination, destination_port, .. } = self;
-                write!(f, " port {source_port} to {destination} port {destination_port}")?;
-            }
-            _ => write!(f, " to {}", self.destination)?,
-        }
+        let &Self { source, source_port, destination, destination_port, protocol, .. } = self;
+        let route = Route { source, source_port, destination, destination_port, protocol };
+        write!(f, "{}: {route}", self.peer)?;
         let phase = match self.phase {
             Phase::New => "new",
             Phase::Answered => "answered",
