@@ -19,6 +19,7 @@ mod network;
 mod page;
 mod password;
 mod profile;
+mod report;
 mod resource;
 mod rule;
 mod session;

@@ -3,6 +3,7 @@
 mod audit;
 mod bootstrap;
 mod device;
+mod drop;
 mod extract;
 mod gateway;
 mod group;
@@ -72,12 +73,15 @@ fn documented() -> OpenApiRouter<App> {
         .routes(routes!(device::list, device::enrol))
         .routes(routes!(device::get, device::update, device::delete))
         .routes(routes!(device::profile))
+        .routes(routes!(device::counters))
         .routes(routes!(device::wg_quick))
         .routes(routes!(gateway::list, gateway::create))
         .routes(routes!(gateway::get, gateway::update, gateway::delete))
         .routes(routes!(gateway::renew_token))
+        .routes(routes!(gateway::health))
         .routes(routes!(gateway::stream))
         .routes(routes!(network::get, network::replace))
+        .routes(routes!(drop::list))
         .routes(routes!(audit::list))
 }
 

@@ -104,7 +104,7 @@ impl Desk {
                 Ok(Answer::Flows { flows, total })
             }
             Question::Verify => Ok(Answer::Verified(self.verifier.look().await?)),
-            Question::Unknown => {
+            Question::Drops { .. } | Question::Unknown => {
                 anyhow::bail!("this daemon does not know the question; it may be older: restart it")
             }
         }

@@ -8,7 +8,7 @@ use nexa_wire::snapshot::Sealed;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use uuid::Uuid;
 
-use super::{App, Error, Result, token};
+use super::{App, Error, Result, report, token};
 use crate::model::{Actor, ActorKind};
 use crate::store::{AuditEntry, gateway, network};
 
@@ -269,12 +269,14 @@ impl GatewayStream {
         match frame {
             FromGateway::Ack { revision } => gateway::applied(&mut db, self.connection, revision).await?,
             FromGateway::Refused { revision, reason } => {
-                let reason: String =
-                    reason.chars().filter(|character| !character.is_control()).take(500).collect();
+                let reason = report::printable(&reason, report::REASON_MAX);
                 tracing::warn!(gateway = %id, %revision, reason, "a gateway refused a snapshot");
                 gateway::refused(&mut db, self.connection, revision, &reason).await?;
             }
             FromGateway::Peers { peers } => gateway::report(&mut db, id, &peers).await?,
+            FromGateway::Health(health) => report::health(&mut db, id, health).await?,
+            FromGateway::Counters(counters) => report::counters(&mut db, id, counters).await?,
+            FromGateway::Drops { drops, missed } => report::drops(&mut db, id, drops, missed).await?,
             FromGateway::Hello { .. } | FromGateway::Unknown => {}
         }
         Ok(())

@@ -6,7 +6,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::caller::system_actor;
 use crate::store::device::Owned;
-use crate::store::{AuditEntry, Result, Store, device, session};
+use crate::store::{AuditEntry, Result, Store, device, drop, session};
 
 const EVERY: Duration = Duration::from_secs(1);
 /// Clearing away is done every so many rounds.
@@ -24,7 +24,7 @@ pub(super) async fn run(store: Store) {
         if round == 0
             && let Err(error) = clear(&store).await
         {
-            tracing::debug!(%error, "ended sessions could not be cleared away");
+            tracing::debug!(%error, "what has ended could not be cleared away");
         }
     }
 }
@@ -45,5 +45,6 @@ async fn expire(store: &Store) -> Result<()> {
 async fn clear(store: &Store) -> Result<()> {
     let mut db = store.connection().await?;
     session::delete_expired(&mut db).await?;
-    device::delete_rested(&mut db).await
+    device::delete_rested(&mut db).await?;
+    drop::delete_old(&mut db).await
 }

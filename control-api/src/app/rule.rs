@@ -1,3 +1,5 @@
+use std::collections::HashMap;
+
 use nexa_types::{DeviceId, GroupId, RuleId, UserId};
 use nexa_wire::snapshot::{Subject, Target};
 use serde::Deserialize;
@@ -7,8 +9,10 @@ use uuid::Uuid;
 use super::error::Meaning as _;
 use super::page::Window;
 use super::{Admin, Error, Result, input};
-use crate::model::{EffectBody, Page, PageQuery, Rule, SubjectBody, SubjectKind, TargetBody};
-use crate::store::{AuditEntry, Db, StoreError, resource, rule};
+use crate::model::{
+    EffectBody, Hits, Page, PageQuery, Rule, RuleWithHits, SubjectBody, SubjectKind, TargetBody,
+};
+use crate::store::{AuditEntry, Db, StoreError, report, resource, rule};
 
 const NOTE_MAX: usize = 500;
 const LIST_MAX: usize = 500;
@@ -43,23 +47,26 @@ pub struct UpdateRule {
 }
 
 impl Admin {
-    /// Rules, lowest number first.
+    /// Rules, lowest number first, each with what it decided.
     ///
     /// # Errors
     /// What is wrong with the query.
-    pub async fn rules(&self, query: &PageQuery) -> Result<Page<Rule>> {
+    pub async fn rules(&self, query: &PageQuery) -> Result<Page<RuleWithHits>> {
         let window = Window::<i32>::of(query)?;
         let mut db = self.store().connection().await?;
         let rules = rule::page(&mut db, window.cursor.unwrap_or(0), window.rows()).await?;
-        Ok(window.page(rules, |rule| rule.id.to_string()))
+        let rules = with_hits(&mut db, rules).await?;
+        Ok(window.page(rules, |with_hits| with_hits.rule.id.to_string()))
     }
 
-    /// A rule.
+    /// A rule, with what it decided.
     ///
     /// # Errors
     /// [`Error::NotFound`].
-    pub async fn rule(&self, id: RuleId) -> Result<Rule> {
-        rule::get(&mut *self.store().connection().await?, id).await?.ok_or(Error::NotFound("rule"))
+    pub async fn rule(&self, id: RuleId) -> Result<RuleWithHits> {
+        let mut db = self.store().connection().await?;
+        let rule = rule::get(&mut db, id).await?.ok_or(Error::NotFound("rule"))?;
+        with_hits(&mut db, vec![rule]).await?.pop().ok_or(Error::NotFound("rule"))
     }
 
     /// Makes a rule, and puts it in force.
@@ -125,6 +132,13 @@ impl Admin {
         rule::delete(db, id).await?;
         Ok(change.commit(AuditEntry::new(&self.actor(), "rule.delete", id).before(&before)).await?)
     }
+}
+
+async fn with_hits(db: &mut Db, rules: Vec<Rule>) -> Result<Vec<RuleWithHits>> {
+    let ids: Vec<RuleId> = rules.iter().map(|rule| rule.id).collect();
+    let mut hits: HashMap<RuleId, Hits> = report::rule_hits(db, &ids).await?.into_iter().collect();
+    let with_hits = |rule: Rule| RuleWithHits { hits: hits.remove(&rule.id).unwrap_or_default(), rule };
+    Ok(rules.into_iter().map(with_hits).collect())
 }
 
 /// Gives a violated foreign key of `table` its meaning: whom `field` names is not there.

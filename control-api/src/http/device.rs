@@ -1,3 +1,4 @@
+mod counters;
 mod delete;
 mod enrol;
 mod get;
@@ -6,6 +7,7 @@ mod profile;
 mod update;
 mod wg_quick;
 
+pub(super) use counters::{__path_counters, counters};
 pub(super) use delete::{__path_delete, delete};
 pub(super) use enrol::{__path_enrol, enrol};
 pub(super) use get::{__path_get, get};

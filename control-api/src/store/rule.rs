@@ -161,12 +161,12 @@ impl TryFrom<RuleRow> for Rule {
     }
 }
 
-fn number(id: RuleId) -> i32 {
+pub(super) fn number(id: RuleId) -> i32 {
     // Beyond the counter's range there is no rule, and none has a number below 1.
     i32::try_from(id.0).unwrap_or(0)
 }
 
-fn rule_id(number: i32) -> Result<RuleId> {
+pub(super) fn rule_id(number: i32) -> Result<RuleId> {
     Ok(RuleId(u32::try_from(number).map_err(|_| StoreError::corrupt("rules", number))?))
 }
 

@@ -17,6 +17,7 @@ mod http;
 mod network;
 mod outage;
 mod profile;
+mod report;
 mod resource;
 mod rule;
 mod secrets;

@@ -93,8 +93,8 @@ impl Dropped {
 }
 
 impl Route {
-    /// The same as a question.
-    fn query(&self) -> Query {
+    /// The same as a question of nobody.
+    pub fn query(&self) -> Query {
         let (protocol, port) = match self.protocol {
             1 | 58 => (Protocol::Icmp, None),
             6 => (Protocol::Tcp, Some(self.destination_port)),

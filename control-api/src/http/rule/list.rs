@@ -3,20 +3,20 @@ use axum::Json;
 use crate::app::Result;
 use crate::http::extract::{AsAdmin, Query};
 use crate::http::problem::{BadQuery, ForAdmins};
-use crate::model::{Page, PageQuery, Rule};
+use crate::model::{Page, PageQuery, RuleWithHits};
 
-/// Lists rules, lowest number first.
+/// Lists rules, lowest number first, each with the packets that it decided on.
 #[utoipa::path(
     get,
     path = "/api/v1/rules",
     tag = "rules",
     security(("session" = [])),
     params(PageQuery),
-    responses((status = 200, body = Page<Rule>), ForAdmins, BadQuery),
+    responses((status = 200, body = Page<RuleWithHits>), ForAdmins, BadQuery),
 )]
 pub(in crate::http) async fn list(
     AsAdmin(admin): AsAdmin,
     Query(query): Query<PageQuery>,
-) -> Result<Json<Page<Rule>>> {
+) -> Result<Json<Page<RuleWithHits>>> {
     admin.rules(&query).await.map(Json)
 }

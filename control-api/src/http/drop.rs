@@ -1,0 +1,3 @@
+mod list;
+
+pub(super) use list::{__path_list, list};
