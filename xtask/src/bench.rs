@@ -33,7 +33,7 @@ pub fn list(checkout: &Checkout) -> Result<ExitCode> {
 ///
 /// # Errors
 /// When there is no such bench, or something cannot be installed or built.
-pub fn run(checkout: &Checkout, name: &str, rounds: Option<u32>) -> Result<ExitCode> {
+pub fn run(checkout: &Checkout, name: &str, rounds: Option<u32>, only: Option<String>) -> Result<ExitCode> {
     let benches = find(&checkout.root().join(FILES))?;
     if !benches.iter().any(|bench| bench.name == name) {
         let names: Vec<_> = benches.iter().map(|bench| bench.name.as_str()).collect();
@@ -50,10 +50,12 @@ pub fn run(checkout: &Checkout, name: &str, rounds: Option<u32>) -> Result<ExitC
     let out = checkout.bench();
     fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
     let rounds = rounds.map(|rounds| ["--rounds".to_owned(), rounds.to_string()]);
+    let only = only.map(|only| ["--only".to_owned(), only]);
     Program::new(checkout.release().join("nexa-bench"))
         .directory(checkout.root())
         .arg(name)
         .args(rounds.into_iter().flatten())
+        .args(only.into_iter().flatten())
         .arg("--bin-dir")
         .arg(checkout.release())
         .arg("--out")

@@ -19,8 +19,8 @@ const FLAGS: [&str; 4] = ["-Clinker=bpf-linker", "-Clink-arg=--btf", "-Cdebuginf
 
 const TARGET: &str = "bpfel-unknown-none";
 
-/// Objects of the package: the programs on wg0, and the guard on the uplink.
-const OBJECTS: [&str; 2] = ["nexa-gateway-ebpf", "nexa-xdp-ebpf"];
+/// Objects of the package: the programs on wg0, the guard on the uplink, and what benches make packets with.
+const OBJECTS: [&str; 3] = ["nexa-gateway-ebpf", "nexa-xdp-ebpf", "nexa-bench-ebpf"];
 
 /// Builds the programs into `target/ebpf/<object>.o`.
 ///

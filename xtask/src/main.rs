@@ -59,6 +59,9 @@ enum Command {
         /// How often each case runs: 7 times unless told, never less than 5.
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(5..))]
         rounds: Option<u32>,
+        /// Measures only what has one of these, with commas between, in its name.
+        #[arg(long, value_name = "PARTS")]
+        only: Option<String>,
     },
     /// Checks what no compiler knows: who uses whom, lints, sizes of files, what may be said where, what holds what.
     Tidy,
@@ -83,7 +86,7 @@ fn main() -> ExitCode {
         Command::Up { .. } => up::run(&checkout, up::Mode::Foreground),
         Command::Faults(plan) => faults::run(&checkout, &plan),
         Command::Down => up::down(&checkout),
-        Command::Bench { name: Some(name), rounds } => bench::run(&checkout, &name, rounds),
+        Command::Bench { name: Some(name), rounds, only } => bench::run(&checkout, &name, rounds, only),
         Command::Bench { name: None, .. } => bench::list(&checkout),
         Command::Tidy => tidy::run(&checkout),
         Command::Test { full, parts } => {

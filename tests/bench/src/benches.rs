@@ -9,6 +9,7 @@ use crate::{
 };
 
 mod main_job;
+mod policy;
 
 /// Measures, and tells the second argument what happens.
 pub type Run = fn(&Setting<'_>, &mut dyn FnMut(&str)) -> Result<Vec<Series>>;
@@ -33,10 +34,19 @@ pub struct Setting<'a> {
     pub programs: &'a Programs,
     /// How often each case runs.
     pub rounds: Rounds,
+    /// Parts of names of what is to be measured; without any, all is.
+    pub only: &'a [String],
+}
+
+impl Setting<'_> {
+    /// Whether what has this name is to be measured.
+    pub fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|part| name.contains(part.as_str()))
+    }
 }
 
 /// All of them.
-pub const ALL: &[Bench] = &[main_job::BENCH];
+pub const ALL: &[Bench] = &[main_job::BENCH, policy::BENCH];
 
 /// The bench of this name.
 pub fn find(name: &str) -> Option<&'static Bench> {

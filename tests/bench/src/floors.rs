@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::interleave::{self, Better, Case, Metric, Rounds, Series};
+use crate::interleave::{self, Better, Case, Metric, Plain, Rounds, Series};
 use cipher::{Cipher, PACKET_BYTES};
 use memcpy::Copier;
 use ping_pong::Cpus;
@@ -29,7 +29,7 @@ struct Bench<'a> {
     link: &'a Link,
 }
 
-fn cases<'a>() -> [Case<Bench<'a>>; 7] {
+fn cases<'a>() -> [Case<Plain<Bench<'a>>>; 7] {
     [
         Case { metric: SEAL, run: |bench, _| bench.cipher.packet_ns(bench.run) },
         Case {

@@ -57,6 +57,16 @@ impl Series {
         let summary = Summary::of(self.summary.samples.iter().copied().map(convert).collect())?;
         Ok(Self { metric, summary })
     }
+
+    /// What this and another series of the same run come to together, round by round.
+    ///
+    /// # Errors
+    /// When a round comes to no number.
+    pub fn beside(&self, other: &Self, metric: Metric, join: impl Fn(f64, f64) -> f64) -> Result<Self> {
+        let rounds = self.summary.samples.iter().zip(&other.summary.samples);
+        let summary = Summary::of(rounds.map(|(one, other)| join(*one, *other)).collect())?;
+        Ok(Self { metric, summary })
+    }
 }
 
 /// How often each case runs: often enough for a [`Summary`].
@@ -90,22 +100,26 @@ impl FromStr for Rounds {
     }
 }
 
-/// A case: a metric, and how to measure it once. `C` is what all cases of a bench work on.
+/// A case: a metric, and how to measure it once. `R` takes what all cases of a bench work on, and the number of the
+/// round, from 0.
 #[derive(Debug)]
-pub struct Case<C> {
+pub struct Case<R> {
     /// What it measures.
     pub metric: Metric,
-    /// Measures once, in the round of this number, from 0.
-    pub run: fn(&mut C, usize) -> Result<f64>,
+    /// Measures once.
+    pub run: R,
 }
+
+/// How a case is measured that needs nothing of its own: `C` is what all cases of the bench work on.
+pub type Plain<C> = fn(&mut C, usize) -> Result<f64>;
 
 /// Runs all cases, round by round, and tells `say` of each round that is done.
 ///
 /// # Errors
 /// When a case fails, or on Ctrl-C: the figures of a run that did not hold are worth nothing.
-pub fn run<C>(
+pub fn run<C, R: Fn(&mut C, usize) -> Result<f64>>(
     context: &mut C,
-    cases: &[Case<C>],
+    cases: &[Case<R>],
     rounds: Rounds,
     say: &mut dyn FnMut(&str),
 ) -> Result<Vec<Series>> {
@@ -120,7 +134,7 @@ pub fn run<C>(
         }
         say(&format!("round {} of {}", round + 1, rounds.count()));
     }
-    let series = |(case, samples): (&Case<C>, _)| {
+    let series = |(case, samples): (&Case<R>, _)| {
         let summary = Summary::of(samples).context(case.metric.name)?;
         Ok(Series { metric: case.metric, summary })
     };
@@ -142,7 +156,7 @@ mod tests {
         Metric { name, unit: "ms", better: Better::Lower, what: "" }
     }
 
-    const CASES: [Case<Vec<char>>; 3] = [
+    const CASES: [Case<Plain<Vec<char>>>; 3] = [
         Case { metric: metric("a"), run: |ran, round| note(ran, 'a', round) },
         Case { metric: metric("b"), run: |ran, round| note(ran, 'b', 10 + round) },
         Case { metric: metric("c"), run: |ran, round| note(ran, 'c', 20 + round) },
@@ -180,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_case_that_fails_ends_the_run_with_its_name_and_round() {
-        let cases = [Case {
+        let cases: [Case<Plain<()>>; 1] = [Case {
             metric: metric("restart_ms"),
             run: |_: &mut (), round| if round == 2 { bail!("did not recover") } else { Ok(1.0) },
         }];

@@ -14,6 +14,7 @@ use clap::Parser;
 use nexa_bench::{
     benches::{self, Bench, Setting},
     floors::{self, veth::Link},
+    goal::Goal,
     interleave::{Rounds, Series},
     machine::Machine,
     report::Report,
@@ -33,6 +34,9 @@ struct Arguments {
     /// How often each case runs, five times or more.
     #[arg(long, default_value = "7")]
     rounds: Rounds,
+    /// Measures only what has one of these in its name, judges only goals of that, and leaves out the machine's floors.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
     /// Where nexa-control and nexa-gateway are.
     #[arg(long, default_value = "target/release")]
     bin_dir: PathBuf,
@@ -72,13 +76,17 @@ fn report(bench: &Bench, arguments: &Arguments, folder: &Folder, programs: &Prog
     // A run that does not come to its end leaves no figures of another.
     drop(fs::remove_file(&json));
     let machine = Machine::look(WATCH)?;
-    say("floors: what this machine does where nothing of ours is in the way");
-    let floors = floors(folder)?;
-    let setting = Setting { folder, programs, rounds: arguments.rounds };
+    let floors = if arguments.only.is_empty() { floors(folder)? } else { Vec::new() };
+    let setting = Setting { folder, programs, rounds: arguments.rounds, only: &arguments.only };
     let logs = folder.root().join("logs");
     let results = (bench.run)(&setting, &mut say)
         .with_context(|| format!("{} has no figures (its logs are in {})", bench.name, logs.display()))?;
-    let report = Report::new(bench.name, arguments.rounds, machine, floors, results, bench.goals)?;
+    let is_measured = |goal: &&Goal| results.iter().any(|series| series.metric.name == goal.of);
+    let goals: Vec<Goal> = match arguments.only.as_slice() {
+        [] => bench.goals.to_vec(),
+        _ => bench.goals.iter().filter(is_measured).copied().collect(),
+    };
+    let report = Report::new(bench.name, arguments.rounds, machine, floors, results, &goals)?;
     report.write(&json)?;
     give_back(&json, &arguments.out)?;
     say(&format!("\n{}", report.table()));
@@ -88,6 +96,7 @@ fn report(bench: &Bench, arguments: &Arguments, folder: &Folder, programs: &Prog
 
 /// Measures the floors on namespaces that are noted in the ledger of the lab that comes after them.
 fn floors(folder: &Folder) -> Result<Vec<Series>> {
+    say("floors: what this machine does where nothing of ours is in the way");
     down::clean(folder)?.iter().for_each(|line| say(line));
     folder.make_reachable()?;
     let ledger = Ledger::new(&folder.state(), folder.root())?;

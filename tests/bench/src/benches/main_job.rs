@@ -20,7 +20,7 @@ use crate::{
         Goal,
         Limit::AtMost,
     },
-    interleave::{self, Better, Case, Metric, Series},
+    interleave::{self, Better, Case, Metric, Plain, Series},
 };
 
 pub(super) const BENCH: Bench = Bench { name: "main-job", run, goals: &GOALS };
@@ -45,7 +45,7 @@ struct Job<'a> {
     resource: String,
 }
 
-fn cases<'a>() -> [Case<Job<'a>>; 5] {
+fn cases<'a>() -> [Case<Plain<Job<'a>>>; 5] {
     [
         Case {
             metric: in_ms(
