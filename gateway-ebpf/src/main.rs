@@ -12,8 +12,8 @@ use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
-use nexa_abi::engine::{self, NOBODY, Verdict};
-use nexa_abi::layout::Direction;
+use nexa_abi::engine::{self, NOBODY, Now, Verdict};
+use nexa_abi::layout::{Direction, Event, FLOW_BEGAN};
 use nexa_abi::packet::{self, Packet};
 use nexa_abi::{MARK_ALLOWED, MARK_MASK};
 
@@ -37,34 +37,58 @@ pub fn nexa_egress(context: TcContext) -> i32 {
 fn filter(context: &TcContext, direction: Direction) -> i32 {
     let skb = Skb::new(context);
     // SAFETY: the helper takes no arguments and is there since Linux 5.8.
-    let now_ns = unsafe { bpf_ktime_get_boot_ns() };
-    let (verdict, header_bytes) = match packet::parse(&skb) {
-        Ok(packet) => (decide(&packet, direction, now_ns), packet.header_bytes),
-        Err(reason) => (Verdict::drop(NOBODY, reason), 0),
+    let now = Now::at(&Maps, unsafe { bpf_ktime_get_boot_ns() });
+    let Some(packet) = maps::packet() else { return TC_ACT_SHOT };
+    let verdict = match packet::parse_into(&skb, packet) {
+        Ok(()) => engine::judge(&Maps, packet, direction, &now),
+        Err(reason) => {
+            packet.header_bytes = 0;
+            Verdict::drop(NOBODY, reason)
+        }
     };
-    let (packets, bytes) = packet::segments(skb.len(), header_bytes, skb.gso_size());
+    let (packets, bytes) = packet::segments(skb.len(), packet.header_bytes, skb.gso_size());
     let count = Count { direction, packets, bytes };
     count.decided(&verdict);
     match verdict.dropped {
         None => {
             count.passed(verdict.peer);
+            if verdict.began {
+                tell(packet, &verdict, FLOW_BEGAN, &Told { direction, now, length_bytes: skb.len() });
+            }
             skb.set_mark(skb.mark() & !MARK_MASK | MARK_ALLOWED);
             // Not TC_ACT_OK: programs of others behind this one shall run too.
             TC_ACT_UNSPEC
         }
         Some(reason) => {
             count.dropped(verdict.peer, reason);
+            tell(packet, &verdict, reason as u32, &Told { direction, now, length_bytes: skb.len() });
             TC_ACT_SHOT
         }
     }
 }
 
-#[inline(always)]
-fn decide(packet: &Packet, direction: Direction, now_ns: u64) -> Verdict {
-    match direction {
-        Direction::Ingress => engine::ingress(&Maps, packet, now_ns),
-        Direction::Egress => engine::egress(&Maps, packet, now_ns),
-    }
+/// What an event says that neither packet nor verdict do.
+struct Told {
+    direction: Direction,
+    now: Now,
+    length_bytes: u32,
+}
+
+/// Tells of a packet, unless too much was told of its peer already.
+#[inline(never)]
+fn tell(packet: &Packet, verdict: &Verdict, what: u32, told: &Told) {
+    let Some(untold) = engine::tell(&Maps, verdict.peer, what, told.now.ns) else { return };
+    maps::tell(Event {
+        boot_ns: told.now.ns,
+        generation: told.now.state.generation(),
+        peer: verdict.peer,
+        rule: verdict.rule,
+        what,
+        direction: told.direction as u32,
+        length_bytes: told.length_bytes,
+        untold,
+        tuple: packet.tuple,
+    });
 }
 
 #[panic_handler]

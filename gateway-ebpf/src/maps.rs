@@ -3,12 +3,14 @@
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::Key;
-use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray};
-use nexa_abi::engine::{Tables, Verdict};
+use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf};
+use nexa_abi::engine::{Limit, NOBODY, Tables, Verdict};
 use nexa_abi::layout::{
-    DROP_COUNTERS, DestKey, Direction, FlowKey, FlowValue, MAX_PEERS, PeerCounters, PeerKey, PeerValue,
-    PortsKey, PortsValue, Profile, RULE_SLOTS, RuleCounters, State, drop_index,
+    DROP_COUNTERS, DestKey, Direction, Event, FlowKey, FlowValue, FragmentKey, FragmentValue, MAX_PEERS,
+    PeerCounters, PeerKey, PeerValue, PortsKey, PortsValue, Profile, RULE_SLOTS, RuleCounters, State, Usage,
+    drop_index,
 };
+use nexa_abi::packet::Packet;
 use nexa_abi::reason::Reason;
 
 /// Both generations of a swap, each with as many prefixes as one policy may have.
@@ -30,12 +32,43 @@ static PORTS: LpmTrie<PortsKey, PortsValue> = LpmTrie::with_max_entries(MAX_PREF
 /// One list for all CPUs: per-CPU lists lose replies that arrive on another core. The loader sets the size.
 #[map]
 static FLOWS: LruHashMap<FlowKey, FlowValue> = LruHashMap::with_max_entries(1 << 18, 0);
+/// Datagrams in pieces, of all peers: what comes in pieces arrives within moments.
+#[map]
+static FRAGMENTS: LruHashMap<FragmentKey, FragmentValue> = LruHashMap::with_max_entries(1 << 14, 0);
+#[map]
+static USAGE: Array<Usage> = Array::with_max_entries(MAX_PEERS + 1, 0);
+/// 2,900 events: a few seconds of a bad day. What finds no room is lost, and seen as lost by its absence.
+#[map]
+static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 18, 0);
+/// The packet at hand: outside of the stack, of which all programs together have 512 bytes. A program runs to its end
+/// before the next begins on the same CPU.
+#[map]
+static PACKET: PerCpuArray<Packet> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 static PEER_COUNTERS: PerCpuArray<PeerCounters> = PerCpuArray::with_max_entries(MAX_PEERS, 0);
 #[map]
 static RULE_COUNTERS: PerCpuArray<RuleCounters> = PerCpuArray::with_max_entries(RULE_SLOTS, 0);
 #[map]
 static DROPS: PerCpuArray<u64> = PerCpuArray::with_max_entries(DROP_COUNTERS, 0);
+
+/// How many flows a peer may begin. The loader writes it.
+#[unsafe(no_mangle)]
+static NEW_FLOW_LIMIT: Limit = Limit::NONE;
+
+/// The place for the packet at hand.
+pub fn packet() -> Option<&'static mut Packet> {
+    let packet = PACKET.get_ptr_mut(0)?;
+    // SAFETY: a valid element, this CPU's own, and each program asks once. Zero and whatever a program wrote are packets.
+    Some(unsafe { &mut *packet })
+}
+
+/// Tells whoever listens; nobody has to.
+pub fn tell(event: Event) {
+    if let Some(mut entry) = EVENTS.reserve::<Event>(0) {
+        entry.write(event);
+        entry.submit(0);
+    }
+}
 
 /// The maps above, as the engine asks them.
 pub struct Maps;
@@ -81,6 +114,28 @@ impl Tables for Maps {
 
     fn remove_flow(&self, key: &FlowKey) {
         let _ = FLOWS.remove(key);
+    }
+
+    fn fragment(&self, key: &FragmentKey) -> Option<FragmentValue> {
+        // SAFETY: should the element be recycled while it is copied, another datagram's ports are taken for this one's:
+        // ports that the sender was admitted to as well, or policy is asked about them.
+        unsafe { FRAGMENTS.get(key) }.copied()
+    }
+
+    fn insert_fragment(&self, key: &FragmentKey, value: &FragmentValue) {
+        // Without it later fragments are dropped.
+        let _ = FRAGMENTS.insert(key, value, 0);
+    }
+
+    fn usage<R>(&self, peer: u32, look: impl FnOnce(&mut Usage) -> R) -> Option<R> {
+        let usage = USAGE.get_ptr_mut(if peer == NOBODY { MAX_PEERS } else { peer })?;
+        // SAFETY: a valid element; another CPU may write the same aligned words, and either's value will do.
+        Some(look(unsafe { &mut *usage }))
+    }
+
+    fn new_flow_limit(&self) -> Limit {
+        // SAFETY: the static lives in the read-only section; volatile, as the loader writes it.
+        unsafe { core::ptr::read_volatile(&raw const NEW_FLOW_LIMIT) }
     }
 }
 

@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use aya::programs::SchedClassifier;
 use aya::{Ebpf, EbpfLoader};
 use chrono::{DateTime, Utc};
+use nexa_abi::engine::Limit;
 use nexa_abi::layout::{DEFAULT_DENY_SLOT, Direction, IMPLICIT_SLOT, RuleCounters, State, map};
 use nexa_abi::reason::Reason;
 use nexa_gateway_core::install::Moment;
@@ -37,6 +38,10 @@ pub const INGRESS: &str = "nexa_ingress";
 /// See [`INGRESS`].
 pub const EGRESS: &str = "nexa_egress";
 
+/// A browser with many tabs begins some hundred flows at once. At this rate alone one device would need four minutes to
+/// fill the flow map, while most flows live for less without traffic.
+const NEW_FLOW_LIMIT: Limit = Limit::new(1_000, 4_000);
+
 /// The object, built by `cargo xtask ebpf` and aligned as the ELF reader wants it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("NEXA_EBPF_OBJECT"));
 
@@ -48,6 +53,8 @@ pub struct Options {
     pub pin_dir: Option<PathBuf>,
     /// Most flows that are remembered; each takes about 150 bytes of kernel memory.
     pub max_flows: u32,
+    /// How many flows a device may begin, so that none can evict those of others.
+    pub new_flow_limit: Limit,
     /// Bytes in front of the IP header: 0 on wg0.
     pub l2_len: u32,
     /// How the programs are put on an interface.
@@ -142,7 +149,13 @@ pub struct Drops {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { pin_dir: None, max_flows: 1 << 18, l2_len: 0, attachment: Attachment::of_kernel() }
+        Self {
+            pin_dir: None,
+            max_flows: 1 << 18,
+            new_flow_limit: NEW_FLOW_LIMIT,
+            l2_len: 0,
+            attachment: Attachment::of_kernel(),
+        }
     }
 }
 
@@ -155,6 +168,7 @@ impl Dataplane {
         let mut loader = EbpfLoader::new();
         loader.map_max_entries(map::FLOWS, options.max_flows);
         loader.override_global("L2_LEN", &options.l2_len, true);
+        loader.override_global("NEW_FLOW_LIMIT", &options.new_flow_limit, true);
         if let Some(dir) = &options.pin_dir {
             std::fs::create_dir_all(dir)
                 .with_context(|| format!("cannot make {}; is a bpffs mounted there?", dir.display()))?;

@@ -19,7 +19,7 @@ use nexa_wire::snapshot::{Sealed, Snapshot};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 fn snapshot() -> Snapshot {
     serde_json::from_str(include_str!("../../crates/nexa-wire/tests/snapshot-v1.json")).unwrap()

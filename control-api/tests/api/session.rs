@@ -54,8 +54,13 @@ async fn an_unknown_user_takes_as_long_as_a_wrong_password() {
     let token = App::make_bootstrap_token(&api.database).await.unwrap();
     let root = json!({ "token": token, "username": "root", "password": "a good password" });
     api.anonymous().post("/api/v1/bootstrap", root).await.ok(201);
+    // The best of many tries is what the work itself takes; on a machine that others use, it takes more of them to see it.
     let mut best = [Duration::MAX; 2];
-    for _ in 0..6 {
+    for attempt in 0..60 {
+        let ratio = best[1].as_secs_f64() / best[0].as_secs_f64();
+        if attempt >= 6 && (0.5..2.0).contains(&ratio) {
+            return;
+        }
         for (best, username) in best.iter_mut().zip(["root", "nobody"]) {
             let begun = Instant::now();
             api.anonymous()
@@ -65,8 +70,7 @@ async fn an_unknown_user_takes_as_long_as_a_wrong_password() {
             *best = (*best).min(begun.elapsed());
         }
     }
-    let ratio = best[1].as_secs_f64() / best[0].as_secs_f64();
-    assert!((0.5..2.0).contains(&ratio), "{best:?}");
+    panic!("one takes longer than the other: {best:?}");
 }
 
 #[tokio::test]

@@ -70,9 +70,11 @@ impl Bytes for [u8] {
 }
 
 /// How a packet relates to flows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
     /// May begin a flow.
+    #[default]
     Plain,
     /// May begin a flow; of TCP, it opens a connection.
     Opening,
@@ -84,8 +86,21 @@ pub enum Kind {
     Error,
 }
 
+/// Which part of a datagram a packet is.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    #[default]
+    Whole,
+    /// The first fragment, with the whole transport header in it.
+    First,
+    /// A later fragment. Ports and, in IPv6, the protocol are those of the first.
+    Later,
+}
+
 /// What policy and flows need to know of a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Packet {
     /// Addresses and ports from sender to receiver; for [`Kind::Error`] those of the packet it is about.
     pub tuple: FlowKey,
@@ -95,13 +110,22 @@ pub struct Packet {
     pub destination: PeerKey,
     /// How it relates to flows.
     pub kind: Kind,
+    /// Which part of a datagram it is.
+    pub part: Part,
+    /// Of a fragment: where it begins, in units of eight bytes.
+    pub fragment_offset: u16,
+    /// Of a fragment: the datagram's number.
+    pub fragment_id: u32,
     /// Bytes of IP and transport headers, which every segment of a GSO packet repeats.
     pub header_bytes: u32,
 }
 
-/// Where a transport header starts, and which.
+/// Where a transport header starts, and which; of a fragment, which it is.
 struct Transport {
     protocol: u8,
+    part: Part,
+    fragment_offset: u16,
+    fragment_id: u32,
     offset: u32,
 }
 
@@ -109,28 +133,42 @@ struct Transport {
 ///
 /// # Errors
 /// The reason to drop it.
-// In a function of its own the packet would be on the stack twice, which BPF programs have 512 bytes of.
-#[inline(always)]
 pub fn parse<B: Bytes + ?Sized>(bytes: &B) -> Result<Packet, Reason> {
+    let mut packet = Packet::default();
+    parse_into(bytes, &mut packet)?;
+    Ok(packet)
+}
+
+/// Reads a packet into a place of the caller's, which a program has outside of its stack. After an error it holds what
+/// could be read.
+///
+/// # Errors
+/// The reason to drop it.
+#[inline(always)]
+pub fn parse_into<B: Bytes + ?Sized>(bytes: &B, packet: &mut Packet) -> Result<(), Reason> {
+    *packet = Packet::default();
+    let tuple = &mut packet.tuple;
     let [first] = bytes.load::<1>(0).ok_or(Reason::Malformed)?;
-    let mut tuple = FlowKey {
-        source: [0; 16],
-        destination: [0; 16],
-        source_port: [0; 2],
-        destination_port: [0; 2],
-        family: 0,
-        protocol: 0,
-        zero: [0; 2],
-    };
     let transport = match first >> 4 {
-        4 => parse_v4(bytes, 0, &mut tuple)?,
-        6 => parse_v6(bytes, 0, &mut tuple)?,
+        4 => parse_v4(bytes, 0, tuple)?,
+        6 => parse_v6(bytes, 0, tuple)?,
         _ => return Err(Reason::Malformed),
     };
-    let source = PeerKey { family: tuple.family.into(), address: tuple.source };
-    let destination = PeerKey { family: tuple.family.into(), address: tuple.destination };
-    let (kind, header_bytes) = parse_transport(bytes, &transport, &mut tuple)?;
-    Ok(Packet { tuple, source, destination, kind, header_bytes })
+    packet.source = PeerKey { family: tuple.family.into(), address: tuple.source };
+    packet.destination = PeerKey { family: tuple.family.into(), address: tuple.destination };
+    packet.part = transport.part;
+    packet.fragment_offset = transport.fragment_offset;
+    packet.fragment_id = transport.fragment_id;
+    packet.header_bytes = transport.offset;
+    if matches!(transport.part, Part::Later) {
+        tuple.protocol = transport.protocol;
+        return Ok(());
+    }
+    (packet.kind, packet.header_bytes) = parse_transport(bytes, &transport, tuple)?;
+    if packet.header_bytes > bytes.len() {
+        return Err(if matches!(transport.part, Part::First) { Reason::Fragment } else { Reason::Malformed });
+    }
+    Ok(())
 }
 
 fn parse_v4<B: Bytes + ?Sized>(bytes: &B, at: u32, tuple: &mut FlowKey) -> Result<Transport, Reason> {
@@ -139,41 +177,70 @@ fn parse_v4<B: Bytes + ?Sized>(bytes: &B, at: u32, tuple: &mut FlowKey) -> Resul
     if header_bytes < 20 {
         return Err(Reason::Malformed);
     }
-    let flags_and_offset = u16::from_be_bytes([header[6], header[7]]);
-    // Any offset, or more fragments to come. The ports of later fragments are unknown.
-    if flags_and_offset & 0x3fff != 0 {
-        return Err(Reason::Fragment);
-    }
     tuple.family = Family::V4 as u8;
     tuple.source[..4].copy_from_slice(&header[12..16]);
     tuple.destination[..4].copy_from_slice(&header[16..20]);
-    Ok(Transport { protocol: header[9], offset: at + header_bytes })
+    let flags_and_offset = u16::from_be_bytes([header[6], header[7]]);
+    let fragment_offset = flags_and_offset & 0x1fff;
+    let more = flags_and_offset & 0x2000 != 0;
+    Ok(Transport {
+        protocol: header[9],
+        part: part(fragment_offset, more),
+        fragment_offset,
+        fragment_id: u16::from_be_bytes([header[4], header[5]]).into(),
+        offset: at + header_bytes,
+    })
+}
+
+const fn part(fragment_offset: u16, more: bool) -> Part {
+    match (fragment_offset, more) {
+        // In IPv6, a fragment header around everything (RFC 6946).
+        (0, false) => Part::Whole,
+        (0, true) => Part::First,
+        _ => Part::Later,
+    }
 }
 
 fn parse_v6<B: Bytes + ?Sized>(bytes: &B, at: u32, tuple: &mut FlowKey) -> Result<Transport, Reason> {
     // One byte: a larger array would be cleared by a call, and each call costs 32 bytes of stack.
-    let [mut protocol] = bytes.load::<1>(at + 6).ok_or(Reason::Malformed)?;
+    let [protocol] = bytes.load::<1>(at + 6).ok_or(Reason::Malformed)?;
     tuple.family = Family::V6 as u8;
     // Straight to where they belong: all frames of a program together have 512 bytes of stack.
     if !bytes.load_into(at + 8, &mut tuple.source) || !bytes.load_into(at + 24, &mut tuple.destination) {
         return Err(Reason::Malformed);
     }
 
-    let mut offset = at + 40;
-    let mut next_and_length = [0; 2];
+    let mut found =
+        Transport { protocol, part: Part::Whole, fragment_offset: 0, fragment_id: 0, offset: at + 40 };
+    let mut header = [0; 8];
+    let mut fragmented = false;
     for _ in 0..MAX_EXTENSION_HEADERS {
-        match protocol {
-            HOP_BY_HOP | DESTINATION_OPTIONS => {}
-            FRAGMENT => return Err(Reason::Fragment),
-            // A routing header sends the packet on to a destination that policy has not seen.
-            ROUTING | MOBILITY | HIP | SHIM6 => return Err(Reason::ExtensionHeader),
-            _ => return Ok(Transport { protocol, offset }),
-        }
-        if !bytes.load_into(offset, &mut next_and_length) {
+        let is_fragment = match found.protocol {
+            HOP_BY_HOP | DESTINATION_OPTIONS => false,
+            FRAGMENT if !fragmented => true,
+            // A routing header sends the packet on to a destination that policy has not seen. Of fragments of
+            // fragments nobody knows what they will be.
+            FRAGMENT | ROUTING | MOBILITY | HIP | SHIM6 => return Err(Reason::ExtensionHeader),
+            _ => return Ok(found),
+        };
+        // No extension header is shorter than eight bytes (RFC 8200 §4).
+        if !bytes.load_into(found.offset, &mut header) {
             return Err(Reason::Malformed);
         }
-        protocol = next_and_length[0];
-        offset += (u32::from(next_and_length[1]) + 1) * 8;
+        found.protocol = header[0];
+        if !is_fragment {
+            found.offset += (u32::from(header[1]) + 1) * 8;
+            continue;
+        }
+        fragmented = true;
+        found.offset += 8;
+        let offset_and_more = u16::from_be_bytes([header[2], header[3]]);
+        found.fragment_offset = offset_and_more >> 3;
+        found.fragment_id = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
+        found.part = part(found.fragment_offset, offset_and_more & 1 != 0);
+        if matches!(found.part, Part::Later) {
+            return Ok(found);
+        }
     }
     Err(Reason::ExtensionHeader)
 }
@@ -274,6 +341,10 @@ fn parse_embedded<B: Bytes + ?Sized>(bytes: &B, at: u32, tuple: &mut FlowKey) ->
         }
         parse_v6(bytes, at, tuple)?
     };
+    if matches!(transport.part, Part::Later) {
+        // It has no ports, and whose conversation it is of is not known.
+        return Err(Reason::Fragment);
+    }
     tuple.protocol = transport.protocol;
     let quoted = bytes.load::<8>(transport.offset).ok_or(Reason::Malformed)?;
     match transport.protocol {

@@ -41,12 +41,14 @@ reasons! {
     LeaseExpired = 5, "lease_expired";
     /// Its headers contradict themselves or end too early.
     Malformed = 6, "malformed";
-    /// It is a fragment.
+    /// It is a fragment of a datagram whose first one was not admitted, or has too little of the headers in it.
     Fragment = 7, "fragment";
     /// More extension headers than are walked, or one that redirects the packet.
     ExtensionHeader = 8, "extension_header";
     /// The maps contradict each other: a swap is being observed half-way, or a map was damaged.
     Inconsistent = 9, "inconsistent";
+    /// A rule allows it, but the peer has begun too many flows too fast.
+    NewFlowLimit = 10, "new_flow_limit";
 }
 
 const _: () = assert!(Reason::ALL.len() <= MAX_REASONS);

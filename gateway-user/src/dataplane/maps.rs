@@ -7,8 +7,8 @@ use aya::Ebpf;
 use aya::maps::lpm_trie::Key;
 use aya::maps::{HashMap, IterableMap, Map, MapData, MapError, PerCpuArray};
 use nexa_abi::layout::{
-    DestKey, Direction, FlowKey, FlowValue, PeerCounters, PeerKey, PeerValue, PortsKey, PortsValue, Profile,
-    RuleCounters, State, drop_index, map,
+    DestKey, Direction, FlowKey, FlowValue, FragmentKey, FragmentValue, PeerCounters, PeerKey, PeerValue,
+    PortsKey, PortsValue, Profile, RuleCounters, State, Usage, drop_index, map,
 };
 use nexa_abi::reason::Reason;
 use nexa_gateway_core::Plan;
@@ -20,27 +20,31 @@ use super::removal::{Batch, Removal};
 use super::state::StateWord;
 use super::table::{self, Table, bits_and_key, prefix};
 
-/// Maps that outlive the daemon: all of them.
-pub const PINNED: [&str; 9] = [
+/// Maps that outlive the daemon: all but those that hold nothing for longer than a packet, or speak to a daemon.
+pub const PINNED: [&str; 11] = [
     map::STATE,
     map::PEERS,
     map::PROFILES,
     map::DEST,
     map::PORTS,
     map::FLOWS,
+    map::FRAGMENTS,
+    map::USAGE,
     map::PEER_COUNTERS,
     map::RULE_COUNTERS,
     map::DROPS,
 ];
 
 /// Bytes of each map's key and value.
-const SIZES: [(&str, usize, usize); 9] = [
+const SIZES: [(&str, usize, usize); 11] = [
     (map::STATE, INDEX, size_of::<State>()),
     (map::PEERS, size_of::<PeerKey>(), size_of::<PeerValue>()),
     (map::PROFILES, INDEX, size_of::<Profile>()),
     (map::DEST, PREFIX + size_of::<DestKey>(), size_of::<u32>()),
     (map::PORTS, PREFIX + size_of::<PortsKey>(), size_of::<PortsValue>()),
     (map::FLOWS, size_of::<FlowKey>(), size_of::<FlowValue>()),
+    (map::FRAGMENTS, size_of::<FragmentKey>(), size_of::<FragmentValue>()),
+    (map::USAGE, INDEX, size_of::<Usage>()),
     (map::PEER_COUNTERS, INDEX, size_of::<PeerCounters>()),
     (map::RULE_COUNTERS, INDEX, size_of::<RuleCounters>()),
     (map::DROPS, INDEX, size_of::<u64>()),

@@ -7,9 +7,10 @@ use anyhow::Context as _;
 use aya::Ebpf;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, Map, MapData, MapError};
-use nexa_abi::engine::{self, Tables, Verdict};
+use nexa_abi::engine::{self, Limit, Tables, Verdict};
 use nexa_abi::layout::{
-    DestKey, FlowKey, FlowValue, MAX_PEERS, PeerKey, PeerValue, PortsKey, PortsValue, Profile, State, map,
+    DestKey, FlowKey, FlowValue, FragmentKey, FragmentValue, MAX_PEERS, PeerKey, PeerValue, PortsKey,
+    PortsValue, Profile, State, Usage, map,
 };
 use nexa_gateway_core::Content;
 
@@ -164,4 +165,18 @@ impl Tables for Asked<'_> {
     fn insert_flow(&self, _: &FlowKey, _: &FlowValue) {}
 
     fn remove_flow(&self, _: &FlowKey) {}
+
+    fn fragment(&self, _: &FragmentKey) -> Option<FragmentValue> {
+        None
+    }
+
+    fn insert_fragment(&self, _: &FragmentKey, _: &FragmentValue) {}
+
+    fn usage<R>(&self, _: u32, _: impl FnOnce(&mut Usage) -> R) -> Option<R> {
+        None
+    }
+
+    fn new_flow_limit(&self) -> Limit {
+        Limit::NONE
+    }
 }

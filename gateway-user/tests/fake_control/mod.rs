@@ -19,7 +19,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 /// The token that it takes.
 pub const TOKEN: &str = "the-right-token";
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The listening side.
 pub struct FakeControl {

@@ -14,7 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns, unshare};
 
 /// Long enough for a busy machine; nobody waits for all of it unless something is wrong.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs `test` in a network namespace of its own, never in the machine's.
 pub fn in_namespace(test: impl FnOnce() + Send + 'static) {

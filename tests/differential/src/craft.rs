@@ -66,6 +66,31 @@ pub fn unreachable(from: IpAddr, to: IpAddr, about: &[u8]) -> Vec<u8> {
     icmp(from, to, &[kind, 1, 0, 0, 0, 0, 0, 0], about)
 }
 
+/// All of a packet, as the first fragment of datagram `id`: others are said to follow.
+pub fn first_fragment(whole: &[u8], id: u16) -> Vec<u8> {
+    fragment(whole, id, 0, true)
+}
+
+/// The last fragment of datagram `id`, which begins at `offset` times eight bytes, with headers as those of `whole`.
+pub fn later_fragment(whole: &[u8], id: u16, offset: u16) -> Vec<u8> {
+    let header_bytes = if whole[0] >> 4 == 4 { 20 } else { 40 };
+    fragment(&[&whole[..header_bytes], &[0xaa; 24][..]].concat(), id, offset, false)
+}
+
+fn fragment(whole: &[u8], id: u16, offset: u16, more: bool) -> Vec<u8> {
+    let mut bytes = whole.to_vec();
+    if whole[0] >> 4 == 4 {
+        bytes[4..6].copy_from_slice(&id.to_be_bytes());
+        bytes[6..8].copy_from_slice(&(offset | if more { 0x2000 } else { 0 }).to_be_bytes());
+        return bytes;
+    }
+    let next = std::mem::replace(&mut bytes[6], 44);
+    let [high, low] = (offset << 3 | u16::from(more)).to_be_bytes();
+    let id = u32::from(id).to_be_bytes();
+    bytes.splice(40..40, [&[next, 0, high, low], &id[..]].concat());
+    bytes
+}
+
 fn icmp(from: IpAddr, to: IpAddr, header: &[u8], rest: &[u8]) -> Vec<u8> {
     ip(from, to, if from.is_ipv6() { 58 } else { 1 }, &[header, rest].concat())
 }

@@ -3,9 +3,10 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
-use nexa_abi::engine::Tables;
+use nexa_abi::engine::{Limit, Tables};
 use nexa_abi::layout::{
-    DestKey, FlowKey, FlowValue, MAX_PEERS, PeerKey, PeerValue, PortsKey, PortsValue, Profile, State,
+    DestKey, FlowKey, FlowValue, FragmentKey, FragmentValue, MAX_PEERS, PeerKey, PeerValue, PortsKey,
+    PortsValue, Profile, State, Usage,
 };
 use nexa_gateway_core::Plan;
 use nexa_gateway_core::install::Found;
@@ -19,6 +20,8 @@ pub struct HostTables {
     dest: HashMap<(u32, [u8; 20]), u32>,
     ports: HashMap<(u32, [u8; 7]), PortsValue>,
     flows: RefCell<HashMap<FlowKey, FlowValue>>,
+    fragments: RefCell<HashMap<FragmentKey, FragmentValue>>,
+    usage: RefCell<HashMap<u32, Usage>>,
 }
 
 impl HostTables {
@@ -117,6 +120,22 @@ impl Tables for HostTables {
 
     fn remove_flow(&self, key: &FlowKey) {
         self.flows.borrow_mut().remove(key);
+    }
+
+    fn fragment(&self, key: &FragmentKey) -> Option<FragmentValue> {
+        self.fragments.borrow().get(key).copied()
+    }
+
+    fn insert_fragment(&self, key: &FragmentKey, value: &FragmentValue) {
+        self.fragments.borrow_mut().insert(*key, *value);
+    }
+
+    fn usage<R>(&self, peer: u32, look: impl FnOnce(&mut Usage) -> R) -> Option<R> {
+        Some(look(self.usage.borrow_mut().entry(peer).or_default()))
+    }
+
+    fn new_flow_limit(&self) -> Limit {
+        Limit::NONE
     }
 }
 

@@ -1,6 +1,6 @@
 //! What must happen to a packet that a peer sends, said by the specification and by what was said before.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use nexa_abi::reason::Reason;
@@ -9,7 +9,7 @@ use nexa_policy::{Decision, Model, Probe, eval};
 use nexa_types::DeviceId;
 use nexa_wire::snapshot::Snapshot;
 
-use crate::packets::{Nature, Packet};
+use crate::packets::{Datagram, Nature, Packet, Part};
 
 /// What must happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,14 @@ pub enum Expected {
 #[derive(Debug, Default)]
 pub struct Oracle {
     begun: HashSet<Conversation>,
+    /// What the first fragments were that passed.
+    admitted: HashMap<(IpAddr, IpAddr, Datagram), Nature>,
+}
+
+/// Of IPv6 the sender's number alone says which datagram a fragment is of.
+fn datagram_of(packet: &Packet, datagram: Datagram) -> (IpAddr, IpAddr, Datagram) {
+    let protocol = if packet.source.is_ipv4() { datagram.protocol } else { 0 };
+    (packet.source, packet.destination, Datagram { protocol, ..datagram })
 }
 
 /// Who began, and how a packet of his looks.
@@ -60,9 +68,8 @@ impl Oracle {
         let refused = |device, reason| Expected::Drop { device, reason, rule: 0 };
         match packet.nature {
             Nature::Broken => return refused(None, Reason::Malformed),
-            Nature::Fragment => return refused(None, Reason::Fragment),
             Nature::Diverts => return refused(None, Reason::ExtensionHeader),
-            Nature::Asks { .. } | Nature::Echoes { .. } | Nature::Reports => {}
+            Nature::Asks { .. } | Nature::Echoes { .. } | Nature::Reports | Nature::Continues => {}
         }
         let peer_of = |address: IpAddr| {
             let position = snapshot.peers.iter().position(|peer| peer.addresses().contains(&address));
@@ -70,6 +77,31 @@ impl Oracle {
         };
         let Some(peer) = peer_of(packet.source) else {
             return refused(None, Reason::UnknownSource);
+        };
+        let mut whole = packet.clone();
+        if let Part::Later(datagram, offset) = packet.part {
+            let nature = self.admitted.get(&datagram_of(packet, datagram)).copied();
+            let hides_flags = offset == 1 && matches!(nature, Some(Nature::Asks { protocol: 6, .. }));
+            match nature {
+                Some(nature) if !hides_flags => whole.nature = nature,
+                _ => return refused(Some(peer.device), Reason::Fragment),
+            }
+        }
+        let verdict = self.ask(snapshot, model, peer, &whole);
+        if let Part::First(datagram) = packet.part
+            && matches!(verdict, Expected::Pass { .. })
+        {
+            self.admitted.insert(datagram_of(packet, datagram), packet.nature);
+        }
+        verdict
+    }
+
+    /// Asks about a packet, or about a fragment as if it were all of its datagram.
+    fn ask(&mut self, snapshot: &Snapshot, model: &Model, peer: &Peer, packet: &Packet) -> Expected {
+        let refused = |device, reason| Expected::Drop { device, reason, rule: 0 };
+        let peer_of = |address: IpAddr| {
+            let position = snapshot.peers.iter().position(|peer| peer.addresses().contains(&address));
+            position.map(|position| &model.peers[position])
         };
         let asked = match packet.nature {
             Nature::Asks { protocol, from_port, port } => Some(Conversation {

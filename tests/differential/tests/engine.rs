@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use chrono::{TimeDelta, Utc};
-use nexa_abi::engine::{self, NOBODY, Verdict};
+use nexa_abi::engine::{self, NOBODY, Now, Verdict};
+use nexa_abi::layout::Direction;
 use nexa_abi::packet;
 use nexa_differential::host::HostTables;
 use nexa_differential::oracle::{Expected, Oracle};
@@ -23,7 +24,7 @@ fn moment() -> Moment {
 
 fn verdict(tables: &HostTables, devices: &HashMap<u32, DeviceId>, bytes: &[u8]) -> Expected {
     let verdict = match packet::parse(bytes) {
-        Ok(packet) => engine::ingress(tables, &packet, NOW_NS),
+        Ok(mut packet) => engine::judge(tables, &mut packet, Direction::Ingress, &Now::at(tables, NOW_NS)),
         Err(reason) => Verdict::drop(NOBODY, reason),
     };
     let device = devices.get(&verdict.peer).copied();
@@ -44,7 +45,7 @@ fn the_engine_says_what_the_specification_says() {
     for case in 0..100 * effort() {
         // Generations follow each other on the same maps, so flows of one meet the policy of the next.
         let mut tables = HostTables::default();
-        let mut oracle = Oracle::default();
+        let (mut oracle, mut packets) = (Oracle::default(), packets::Stream::default());
         let mut installer: Option<Installer> = None;
         for generation in 0..30 {
             let snapshot = policy::snapshot(&mut rng);
@@ -62,7 +63,7 @@ fn the_engine_says_what_the_specification_says() {
             let devices = installer.as_ref().unwrap().devices().collect();
             let model = model::from_snapshot(&snapshot, &[]).unwrap();
             for _ in 0..50 {
-                let packet = packets::from_peer(&mut rng);
+                let packet = packets.next(&mut rng);
                 let expected = oracle.ingress(&snapshot, &model, &packet);
                 let actual = verdict(&tables, &devices, &packet.bytes);
                 assert_eq!(
@@ -85,7 +86,7 @@ fn a_daemon_that_starts_over_full_maps_serves_its_own_policy() {
         for daemon in 0..3 {
             // It cannot know the indexes of devices that had left before it came, so neither can the oracle.
             tables.forget_flows();
-            let mut oracle = Oracle::default();
+            let (mut oracle, mut packets) = (Oracle::default(), packets::Stream::default());
             let snapshot = policy::snapshot(&mut rng);
             let (mut installer, plan) =
                 Installer::adopt(&tables.find(), &lower(&snapshot, &[]).unwrap(), moment());
@@ -100,7 +101,7 @@ fn a_daemon_that_starts_over_full_maps_serves_its_own_policy() {
             let devices = installer.devices().collect();
             let model = model::from_snapshot(&snapshot, &[]).unwrap();
             for _ in 0..40 {
-                let packet = packets::from_peer(&mut rng);
+                let packet = packets.next(&mut rng);
                 let expected = oracle.ingress(&snapshot, &model, &packet);
                 let actual = verdict(&tables, &devices, &packet.bytes);
                 assert_eq!(

@@ -9,12 +9,15 @@ use std::collections::BTreeMap;
 use anyhow::Context as _;
 use aya::{TestRun as _, TestRunOptions};
 use chrono::{TimeDelta, Utc};
+use nexa_abi::engine::Limit;
 use nexa_gateway::dataplane::{Counters, Dataplane, Options};
 use nexa_gateway_core::lower;
 use nexa_wire::snapshot::Snapshot;
 
 mod devices;
 mod flows;
+mod fragments;
+mod limits;
 mod restart;
 mod specification;
 mod swap;
@@ -30,7 +33,7 @@ enum Answer {
 }
 
 fn open() -> Dataplane {
-    Dataplane::open(&Options { max_flows: 1 << 16, ..Options::default() })
+    Dataplane::open(&Options { max_flows: 1 << 16, new_flow_limit: Limit::NONE, ..Options::default() })
         .expect("loading programs needs root, or CAP_BPF and CAP_NET_ADMIN")
 }
 

@@ -64,6 +64,7 @@ fn the_kernel_says_what_the_specification_says_and_counts_nothing_else() {
         // A fresh object for each case; its generations meet flows and counters of those before.
         let mut dataplane = open();
         let (mut tally, mut oracle) = (Tally::default(), Oracle::default());
+        let mut packets = packets::Stream::default();
         for generation in 0..60 {
             let snapshot = policy::snapshot(&mut rng);
             let before = dataplane.counters().unwrap();
@@ -85,7 +86,7 @@ fn the_kernel_says_what_the_specification_says_and_counts_nothing_else() {
             });
             let model = model::from_snapshot(&snapshot, &[]).unwrap();
             for _ in 0..400 {
-                let packet = packets::from_peer(&mut rng);
+                let packet = packets.next(&mut rng);
                 if packet.bytes.len() < SHORTEST_RUN {
                     continue;
                 }

@@ -1,0 +1,174 @@
+//! Flows: conversations that were admitted, and when they are over.
+
+use super::word::{allows, decide};
+use super::{Tables, Verdict};
+use crate::layout::{
+    ALLOW, ALLOW_LAPSING, FLOW_ANSWERED, FLOW_CLOSING, FLOW_NEW, FlowKey, FlowValue, PortsValue, Profile,
+    SILENT,
+};
+use crate::packet::{ICMP, ICMPV6, Kind, Packet, TCP};
+use crate::reason::Reason;
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// The packet at hand, as its flow sees it. One struct, since BPF functions take five arguments.
+pub(super) struct Turn {
+    pub kind: Kind,
+    pub speaker: Speaker,
+    pub now_ns: u64,
+}
+
+/// Who sent the packet at hand.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Speaker {
+    Initiator,
+    Responder,
+}
+
+/// The verdict of a live flow, decided anew if policy has changed under it; [`Reason::NoFlow`] where there is none.
+// Inline: BPF programs have 512 bytes of stack, and Linux 6.1 counts at least 32 for each call.
+#[inline(always)]
+pub(super) fn follow<T: Tables>(tables: &T, key: &FlowKey, profile: &Profile, turn: &Turn) -> Verdict {
+    let now_ns = turn.now_ns;
+    let seen = tables.flow(key, |flow| {
+        if flow.peer != profile.peer || is_idle(flow, key.protocol, now_ns) {
+            return DEAD;
+        }
+        advance(flow, turn);
+        let current = flow.shared == profile.shared && flow.own == profile.own && flow.epoch == profile.epoch;
+        if current && now_ns < flow.not_after_ns {
+            Seen { state: LIVE, rule: flow.rule, word: flow.word }
+        } else {
+            Seen { state: STALE, rule: flow.rule, word: flow.word }
+        }
+    });
+    let Seen { state, rule, word } = seen.unwrap_or(DEAD);
+    match state {
+        LIVE => {
+            Verdict { dropped: None, peer: profile.peer, rule, slot: FlowValue::slot_of(word), began: false }
+        }
+        STALE => {
+            settle(tables, key, profile, &Occasion { phase: FlowValue::phase_of(word), fresh: false, now_ns })
+        }
+        _ => Verdict::drop(profile.peer, Reason::NoFlow),
+    }
+}
+
+/// When a flow is decided, and how far it is.
+struct Occasion {
+    phase: u32,
+    /// Whether it is none yet.
+    fresh: bool,
+    now_ns: u64,
+}
+
+/// What policy says of a flow: one that it allows is there afterwards, one that it refuses is not.
+///
+/// On its own, since what it holds on the stack is more than all else that the programs do meanwhile.
+#[inline(never)]
+fn settle<T: Tables>(tables: &T, key: &FlowKey, profile: &Profile, occasion: &Occasion) -> Verdict {
+    let word = decide(tables, profile, key, occasion.now_ns);
+    let mut verdict = verdict_of(profile, &word);
+    if allows(&word) {
+        if occasion.fresh && !may_begin(tables, profile.peer, occasion.now_ns) {
+            verdict.dropped = Some(Reason::NewFlowLimit);
+            return verdict;
+        }
+        tables.insert_flow(key, &flow_of(profile, &word, occasion.phase, occasion.now_ns));
+        verdict.began = occasion.fresh;
+    } else if !occasion.fresh {
+        tables.remove_flow(key);
+    }
+    verdict
+}
+
+fn may_begin<T: Tables>(tables: &T, peer: u32, now_ns: u64) -> bool {
+    let limit = tables.new_flow_limit();
+    // A peer without a place for its usage is none that there can be.
+    tables.usage(peer, |usage| limit.take(&mut usage.new_flows_ns, now_ns)).unwrap_or(false)
+}
+
+/// What was seen of a flow. Flat, for the reason given at [`Verdict`].
+#[derive(Clone, Copy)]
+struct Seen {
+    state: u32,
+    rule: u32,
+    word: u32,
+}
+
+const LIVE: u32 = 1;
+const STALE: u32 = 2;
+const DEAD: Seen = Seen { state: 0, rule: 0, word: 0 };
+
+/// Decides on a packet that belongs to no flow; allowed, it begins one.
+pub(super) fn begin<T: Tables>(tables: &T, packet: &Packet, profile: &Profile, now_ns: u64) -> Verdict {
+    let phase = match packet.kind {
+        Kind::Closing => FLOW_CLOSING,
+        // In the middle of a connection whose flow was lost: the other end has long answered.
+        Kind::Plain if packet.tuple.protocol == TCP => FLOW_ANSWERED,
+        _ => FLOW_NEW,
+    };
+    settle(tables, &packet.tuple, profile, &Occasion { phase, fresh: true, now_ns })
+}
+
+const fn flow_of(profile: &Profile, value: &PortsValue, phase: u32, now_ns: u64) -> FlowValue {
+    FlowValue {
+        peer: profile.peer,
+        shared: profile.shared,
+        own: profile.own,
+        epoch: profile.epoch,
+        rule: value.rule,
+        word: FlowValue::word(value.slot(), phase),
+        seen_ns: now_ns,
+        not_after_ns: value.not_after_ns,
+    }
+}
+
+pub(super) const fn verdict_of(profile: &Profile, word: &PortsValue) -> Verdict {
+    let dropped = match word.verdict() {
+        ALLOW | ALLOW_LAPSING => None,
+        SILENT => Some(Reason::NoRule),
+        _ => Some(Reason::RuleDeny),
+    };
+    Verdict { dropped, peer: profile.peer, rule: word.rule, slot: word.slot(), began: false }
+}
+
+/// How long a silent flow lives, by protocol and phase (RFC 5382 §5 for TCP, RFC 4787 §4.3 for UDP).
+const fn idle_limit_ns(protocol: u8, phase: u32) -> u64 {
+    match (protocol, phase) {
+        (TCP, FLOW_ANSWERED) => 2 * 3600 * SECOND_NS + 240 * SECOND_NS,
+        (TCP | ICMP | ICMPV6, _) | (_, FLOW_NEW) => 30 * SECOND_NS,
+        _ => 180 * SECOND_NS,
+    }
+}
+
+const fn is_idle(flow: &FlowValue, protocol: u8, now_ns: u64) -> bool {
+    // Another CPU may have written a slightly later time than this one has read.
+    now_ns.saturating_sub(flow.seen_ns) >= idle_limit_ns(protocol, flow.phase())
+}
+
+/// Whether a packet of this flow would pass without being decided anew, its peer's profile being the live one.
+pub fn is_live(key: &FlowKey, flow: &FlowValue, profile: &Profile, now_ns: u64) -> bool {
+    let current = flow.shared == profile.shared && flow.own == profile.own && flow.epoch == profile.epoch;
+    let owned = flow.peer == profile.peer && now_ns < profile.lease_until_ns;
+    owned && current && now_ns < flow.not_after_ns && !is_idle(flow, key.protocol, now_ns)
+}
+
+/// Notes what the packet says of the conversation. Fields are written only on change: a written cache line
+/// travels between cores.
+fn advance(flow: &mut FlowValue, turn: &Turn) {
+    let phase = match (turn.kind, turn.speaker) {
+        // Errors are no sign of life of either end.
+        (Kind::Error, _) => return,
+        (Kind::Closing, _) => FLOW_CLOSING,
+        (Kind::Opening, Speaker::Initiator) => FLOW_NEW,
+        (_, Speaker::Responder) if flow.phase() == FLOW_NEW => FLOW_ANSWERED,
+        _ => flow.phase(),
+    };
+    if flow.phase() != phase {
+        flow.word = FlowValue::word(flow.slot(), phase);
+    }
+    if turn.now_ns.saturating_sub(flow.seen_ns) >= SECOND_NS {
+        flow.seen_ns = turn.now_ns;
+    }
+}
