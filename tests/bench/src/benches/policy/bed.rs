@@ -196,6 +196,7 @@ pub(super) fn open() -> Result<Dataplane> {
         max_flows: MAX_FLOWS,
         l2_len: frame::L2_BYTES,
         attachment: Attachment::Tcx,
+        ..Options::default()
     })
 }
 
