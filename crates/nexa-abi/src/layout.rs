@@ -3,6 +3,7 @@
 //! Everything that a longest-prefix match compares is a big-endian byte array; no struct has padding, and the
 //! sizes are asserted, because user space hands these bytes to the kernel as they are.
 
+use crate::packet::{ICMP, ICMPV6};
 use crate::reason::MAX_REASONS;
 
 /// Most peers that a gateway serves: the range of a peer index.
@@ -245,7 +246,7 @@ impl PortsValue {
 }
 
 /// Who began a conversation, with whom. For ICMP echo the source port is the identifier and the destination port
-/// the request's type and code, so that an echo *request* from the other side never looks like a reply.
+/// the request's type and code.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlowKey {
@@ -261,8 +262,11 @@ pub struct FlowKey {
     pub family: u8,
     /// IANA protocol number.
     pub protocol: u8,
+    /// 1 for ICMP from who did not begin, else 0: an echo *request* from the other side never looks like a reply,
+    /// also where its identifier reads like type and code of one.
+    pub answers: u8,
     /// Always zero.
-    pub zero: [u8; 2],
+    pub zero: u8,
 }
 
 impl FlowKey {
@@ -281,7 +285,11 @@ impl FlowKey {
             destination_port: self.source_port,
             family: self.family,
             protocol: self.protocol,
-            zero: [0; 2],
+            answers: match self.protocol {
+                ICMP | ICMPV6 => self.answers ^ 1,
+                _ => 0,
+            },
+            zero: 0,
         }
     }
 }

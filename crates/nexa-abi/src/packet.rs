@@ -319,6 +319,7 @@ fn parse_icmp<B: Bytes + ?Sized>(
     if kind == types.echo_reply {
         tuple.source_port = types.echo_request;
         tuple.destination_port = [header[4], header[5]];
+        tuple.answers = 1;
         return Ok((Kind::Reply, at + 8));
     }
     tuple.destination_port = [kind, code];

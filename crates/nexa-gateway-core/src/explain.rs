@@ -58,7 +58,8 @@ impl Packet {
             // A family fits in a byte.
             family: source.family as u8,
             protocol,
-            zero: [0; 2],
+            answers: 0,
+            zero: 0,
         };
         Ok(Self { source, tuple, probe: Probe { destination: query.destination, protocol, port } })
     }

@@ -37,6 +37,7 @@ pub fn complete<T: Tables>(tables: &T, packet: &mut Packet, direction: Direction
     packet.tuple.protocol = first.protocol;
     packet.tuple.source_port = first.source_port;
     packet.tuple.destination_port = first.destination_port;
+    packet.tuple.answers = first.answers;
     packet.kind = if first.answers == 0 { Kind::Plain } else { Kind::Reply };
     true
 }

@@ -77,11 +77,13 @@ fn only_an_answer_passes_to_a_peer() {
 fn an_echo_request_is_no_reply() {
     let mut dataplane = open();
     apply(&mut dataplane, &granted());
-    for (peer, server) in ends(77, 0) {
+    // The last two read like type and code of a request, once the request is turned round.
+    for (identifier, family) in [(77, 0), (77, 1), (8 << 8, 0), (128 << 8, 1)] {
+        let (peer, server) = ends(identifier, 0)[family];
         assert_eq!(from_peer(&dataplane, &echo_request(peer, server)), Answer::Pass);
         assert_eq!(to_peer(&dataplane, &echo_reply(server, peer)), Answer::Pass);
-        let same_identifier = End { port: 77, ..server };
-        assert_eq!(to_peer(&dataplane, &echo_request(same_identifier, peer)), Answer::Drop);
+        let same_identifier = End { port: identifier, ..server };
+        assert_eq!(to_peer(&dataplane, &echo_request(same_identifier, peer)), Answer::Drop, "{identifier}");
         let other_identifier = End { port: 78, ..peer };
         assert_eq!(to_peer(&dataplane, &echo_reply(server, other_identifier)), Answer::Drop);
         assert_eq!(from_peer(&dataplane, &echo_reply(peer, server)), Answer::Drop, "a reply to nothing");
