@@ -318,7 +318,7 @@ impl Dataplane {
         Ok(program.try_into()?)
     }
 
-    /// Forgets all flows, so that each packet is decided anew.
+    /// Forgets all flows and fragments, so that each packet is decided anew.
     ///
     /// # Errors
     /// When the kernel refuses.

@@ -20,6 +20,7 @@ mod faults;
 mod program;
 mod progress;
 mod setup;
+mod soak;
 mod test;
 mod tidy;
 mod up;
@@ -50,6 +51,8 @@ enum Command {
     },
     /// Plays rounds of faults on a lab of its own: killed processes, full disks, bad lines.
     Faults(faults::Plan),
+    /// Runs a test of CI for longer: so many packets, or the same ones as a run that failed.
+    Soak(soak::Plan),
     /// Ends a running lab or bench, and removes what a crashed one left.
     Down,
     /// Runs a bench on optimised programs; without a name, lists the benches.
@@ -85,6 +88,7 @@ fn main() -> ExitCode {
         Command::Up { detach: true, .. } => up::run(&checkout, up::Mode::Detached),
         Command::Up { .. } => up::run(&checkout, up::Mode::Foreground),
         Command::Faults(plan) => faults::run(&checkout, &plan),
+        Command::Soak(plan) => soak::run(&checkout, &plan),
         Command::Down => up::down(&checkout),
         Command::Bench { name: Some(name), rounds, only } => bench::run(&checkout, &name, rounds, only),
         Command::Bench { name: None, .. } => bench::list(&checkout),

@@ -10,7 +10,7 @@ use executable::Executable;
 use tally::Tally;
 
 mod checks;
-mod executable;
+pub mod executable;
 mod run;
 mod tally;
 mod web;

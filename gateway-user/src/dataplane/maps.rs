@@ -87,6 +87,7 @@ pub struct Maps {
     dest: Table<Key<DestKey>, u32>,
     ports: Table<Key<PortsKey>, PortsValue>,
     flows: HashMap<MapData, FlowKey, FlowValue>,
+    fragments: HashMap<MapData, FragmentKey, FragmentValue>,
     peer_counters: PerCpuArray<MapData, PeerCounters>,
     rule_counters: PerCpuArray<MapData, RuleCounters>,
     drops: PerCpuArray<MapData, u64>,
@@ -104,6 +105,7 @@ impl Maps {
             dest: Table::open(map::DEST, &data(take(map::DEST)?)?)?,
             ports: Table::open(map::PORTS, &data(take(map::PORTS)?)?)?,
             flows: take(map::FLOWS)?.try_into()?,
+            fragments: take(map::FRAGMENTS)?.try_into()?,
             peer_counters: take(map::PEER_COUNTERS)?.try_into()?,
             rule_counters: take(map::RULE_COUNTERS)?.try_into()?,
             drops: take(map::DROPS)?.try_into()?,
@@ -213,11 +215,15 @@ impl Maps {
         Ok(drops)
     }
 
-    /// Deletes every flow.
+    /// Deletes every flow, and what was noted of fragments.
     pub fn forget_flows(&mut self) -> anyhow::Result<()> {
         let keys = self.flows.keys().collect::<Result<Vec<_>, _>>().context("cannot read FLOWS")?;
         for key in keys {
             gone(self.flows.remove(&key)).context("cannot delete from FLOWS")?;
+        }
+        let keys = self.fragments.keys().collect::<Result<Vec<_>, _>>().context("cannot read FRAGMENTS")?;
+        for key in keys {
+            gone(self.fragments.remove(&key)).context("cannot delete from FRAGMENTS")?;
         }
         Ok(())
     }

@@ -4,16 +4,22 @@
 //! - [`packets`]: random packets together with what a reader of the RFCs would say they are, which is not asked of
 //!   the parser under test;
 //! - [`craft`]: packets made by hand;
-//! - [`host`]: the maps on the host, filled by the same plans as the kernel's;
-//! - [`oracle`]: what must happen to a packet.
+//! - [`host`]: the maps on the host, filled by the same plans as the kernel's, and [`engine`], which asks them;
+//! - [`oracle`]: what must happen to a packet;
+//! - [`trial`]: random cases played to whoever answers, and judged;
+//! - [`shrink`] and [`words`]: of a case that went wrong, the few steps that matter, for a person to read.
 //!
 //! Everything random comes from a seed that a failing test prints.
 
 pub mod craft;
+pub mod engine;
 pub mod host;
 pub mod oracle;
 pub mod packets;
 pub mod policy;
+pub mod shrink;
+pub mod trial;
+pub mod words;
 
 /// The seed of a run: `NEXA_SEED` where it is set, to repeat a failure; otherwise a new one.
 ///

@@ -21,6 +21,11 @@ pub fn snapshot(rng: &mut Rng) -> Snapshot {
     Snapshot { network: network(), peers, resources, rules }
 }
 
+/// A snapshot that knows nobody and grants nothing.
+pub fn empty() -> Snapshot {
+    Snapshot { network: network(), peers: vec![], resources: vec![], rules: vec![] }
+}
+
 /// The network of every snapshot.
 pub fn network() -> Network {
     Network {

@@ -21,6 +21,7 @@ mod limits;
 mod restart;
 mod specification;
 mod swap;
+mod tally;
 mod xdp_guard;
 
 /// What the programs answer, as the kernel reports it.

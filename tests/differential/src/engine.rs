@@ -1,0 +1,93 @@
+//! The engine on the host, over the maps on the host.
+
+use std::collections::HashMap;
+
+use chrono::{TimeDelta, Utc};
+use nexa_abi::engine::{self, NOBODY, Now, Verdict};
+use nexa_abi::layout::Direction;
+use nexa_abi::packet;
+use nexa_gateway_core::install::{Found, Moment};
+use nexa_gateway_core::{Installer, lower};
+use nexa_types::DeviceId;
+use nexa_wire::snapshot::Snapshot;
+
+use crate::host::HostTables;
+use crate::oracle::Expected;
+use crate::packets::Packet;
+use crate::trial::Answers;
+
+/// Nanoseconds since boot at which every packet arrives.
+const NOW_NS: u64 = 1_000_000_000_000;
+
+/// Maps, and who fills them.
+#[derive(Default)]
+pub struct Engine {
+    /// The maps.
+    pub tables: HostTables,
+    installer: Option<Installer>,
+    devices: HashMap<u32, DeviceId>,
+}
+
+/// The moment at which every policy is put in force.
+pub fn moment() -> Moment {
+    let wall = Utc::now();
+    Moment { boot_ns: NOW_NS, wall, lease_until: wall + TimeDelta::days(1) }
+}
+
+impl Engine {
+    /// Over maps that a daemon before left.
+    pub fn adopting(tables: HostTables) -> Self {
+        Self { tables, ..Self::default() }
+    }
+
+    /// What happens to a packet.
+    ///
+    /// # Panics
+    /// When nobody's packet goes on.
+    pub fn answer(&self, direction: Direction, bytes: &[u8]) -> Expected {
+        let verdict = match packet::parse(bytes) {
+            Ok(mut packet) => {
+                engine::judge(&self.tables, &mut packet, direction, &Now::at(&self.tables, NOW_NS))
+            }
+            Err(reason) => Verdict::drop(NOBODY, reason),
+        };
+        let device = self.devices.get(&verdict.peer).copied();
+        match verdict.dropped {
+            None => Expected::Pass {
+                device: device.expect("a packet that goes on is somebody's"),
+                rule: verdict.rule,
+            },
+            Some(reason) => Expected::Drop { device, reason, rule: verdict.rule },
+        }
+    }
+}
+
+impl Answers for Engine {
+    fn reset(&mut self) {
+        *self = Self::default();
+    }
+
+    fn apply(&mut self, snapshot: &Snapshot) {
+        let lowered = lower(snapshot, &[]).expect("only policies that can be lowered are tried");
+        let plan = match &mut self.installer {
+            Some(installer) => installer.plan(&lowered, moment()),
+            None => {
+                let found = if self.tables.is_empty() { Found::default() } else { self.tables.find() };
+                let (installer, plan) = Installer::adopt(&found, &lowered, moment());
+                self.installer = Some(installer);
+                plan
+            }
+        };
+        self.tables.carry_out(&plan);
+        self.devices = self.installer.iter().flat_map(Installer::devices).collect();
+    }
+
+    fn check(&mut self, direction: Direction, packet: &Packet, expected: Expected) -> Result<(), String> {
+        let actual = self.answer(direction, &packet.bytes);
+        if actual == expected { Ok(()) } else { Err(format!("it is {actual:?}")) }
+    }
+
+    fn check_sums(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+}
