@@ -20,7 +20,7 @@ pub use limit::Limit;
 pub use tell::tell;
 pub use word::decide;
 
-use flow::{Speaker, Turn, begin, follow, verdict_of};
+use flow::{ABSENT, LIVE, Speaker, Turn, begin, follow, glance, verdict_of};
 
 /// The maps, as a program sees them.
 pub trait Tables {
@@ -112,6 +112,15 @@ pub fn judge<T: Tables>(tables: &T, packet: &mut Packet, direction: Direction, n
 /// Decides on a packet that a peer sent: by the flow that it began, by one that another peer began with it, or anew.
 #[inline(always)]
 fn ingress<T: Tables>(tables: &T, packet: &Packet, orphan: bool, now: &Now) -> Verdict {
+    let mut turn = Turn { kind: packet.kind, speaker: Speaker::Initiator, now_ns: now.ns };
+    let mut known_to_be_absent = false;
+    if !orphan && packet.kind.begins() {
+        let glance = glance(tables, &packet.tuple, &turn, now);
+        if glance.state == LIVE {
+            return glance.verdict();
+        }
+        known_to_be_absent = glance.state == ABSENT;
+    }
     let mut profile = Profile::default();
     if let Some(reason) = profile_of(tables, &packet.source, Reason::UnknownSource, now, &mut profile) {
         return Verdict::drop(profile.peer, reason);
@@ -122,9 +131,8 @@ fn ingress<T: Tables>(tables: &T, packet: &Packet, orphan: bool, now: &Now) -> V
     }
     let reversed = packet.tuple.reversed();
     let (by_source, by_destination) = begun(packet, &reversed);
-    let mut turn = Turn { kind: packet.kind, speaker: Speaker::Initiator, now_ns: now.ns };
     // An answer begins nothing.
-    if packet.kind != Kind::Reply {
+    if packet.kind != Kind::Reply && !known_to_be_absent {
         let followed = follow(tables, by_source, &profile, &turn);
         if followed.dropped != Some(Reason::NoFlow) {
             return followed;
@@ -143,15 +151,24 @@ fn ingress<T: Tables>(tables: &T, packet: &Packet, orphan: bool, now: &Now) -> V
             return Verdict::drop(sender, reason);
         }
     }
-    match packet.kind {
-        Kind::Plain | Kind::Opening | Kind::Closing => begin(tables, packet, &profile, now.ns),
-        Kind::Reply | Kind::Error => Verdict::drop(sender, Reason::NoFlow),
+    if packet.kind.begins() {
+        begin(tables, packet, &profile, now.ns)
+    } else {
+        Verdict::drop(sender, Reason::NoFlow)
     }
 }
 
 /// Decides on a packet for a peer: it passes only on a live flow that the peer began, or that another peer began with it.
 #[inline(always)]
 fn egress<T: Tables>(tables: &T, packet: &Packet, orphan: bool, now: &Now) -> Verdict {
+    let reversed = packet.tuple.reversed();
+    let mut turn = Turn { kind: packet.kind, speaker: Speaker::Responder, now_ns: now.ns };
+    if !orphan && packet.kind != Kind::Error {
+        let glance = glance(tables, &reversed, &turn, now);
+        if glance.state == LIVE {
+            return glance.verdict();
+        }
+    }
     let mut profile = Profile::default();
     if let Some(reason) = profile_of(tables, &packet.destination, Reason::UnknownPeer, now, &mut profile) {
         return Verdict::drop(profile.peer, reason);
@@ -160,9 +177,7 @@ fn egress<T: Tables>(tables: &T, packet: &Packet, orphan: bool, now: &Now) -> Ve
     if orphan {
         return Verdict::drop(receiver, Reason::Fragment);
     }
-    let reversed = packet.tuple.reversed();
     let (by_source, by_destination) = begun(packet, &reversed);
-    let mut turn = Turn { kind: packet.kind, speaker: Speaker::Responder, now_ns: now.ns };
     let followed = follow(tables, by_destination, &profile, &turn);
     if followed.dropped != Some(Reason::NoFlow) {
         return followed;

@@ -130,7 +130,8 @@ pub struct Profile {
     pub shared: u32,
     /// The set of the peer alone.
     pub own: u32,
-    /// Raised to end the peer's flows although its sets stay.
+    /// The generation in which the peer came to its addresses, or in which its flows were ended although its sets stay. With
+    /// the index it names one hold of one device on its addresses, ever: a flow that has both is of that hold.
     pub epoch: u32,
     /// Boot clock, nanoseconds; from then on every packet is dropped.
     pub lease_until_ns: u64,

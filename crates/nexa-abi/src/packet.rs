@@ -86,6 +86,13 @@ pub enum Kind {
     Error,
 }
 
+impl Kind {
+    /// Whether a flow may begin with it.
+    pub const fn begins(self) -> bool {
+        matches!(self, Self::Plain | Self::Opening | Self::Closing)
+    }
+}
+
 /// Which part of a datagram a packet is.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

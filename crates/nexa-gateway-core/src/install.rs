@@ -86,6 +86,8 @@ const MAX_NUMBER: u32 = MAX_SET / 2;
 struct Installed {
     index: u32,
     addresses: [PeerKey; 2],
+    /// The generation since which it has them under this index: [`Profile::epoch`].
+    epoch: u32,
 }
 
 /// Numbers for contents. A number is never given twice, so that an entry being deleted is never one being used.
@@ -156,7 +158,8 @@ impl Installer {
         for peer in &lowered.peers {
             let [v4, v6] = peer.addresses.map(|key| known.get(&key).copied());
             if let Some(index) = v4.filter(|index| v6 == v4 && *index < MAX_PEERS && taken.insert(*index)) {
-                self.peers.insert(peer.device, Installed { index, addresses: peer.addresses });
+                let epoch = self.epoch;
+                self.peers.insert(peer.device, Installed { index, addresses: peer.addresses, epoch });
             }
         }
         let given = known.values().filter(|index| **index < MAX_PEERS);
@@ -258,13 +261,15 @@ impl Installer {
         let bank = plan.state.bank();
         let mut positions = HashSet::new();
         for peer in &lowered.peers {
-            let Some(index) = self.index_of(peer, plan, &mut freed) else { continue };
+            let Some(Installed { index, epoch, .. }) = self.place_of(peer, plan, &mut freed) else {
+                continue;
+            };
             let position = bank * MAX_PEERS + index;
             let profile = Profile {
                 peer: index,
                 shared: sets.get(peer.shared).copied().unwrap_or(EMPTY_SET),
                 own: sets.get(peer.own).copied().unwrap_or(EMPTY_SET),
-                epoch: self.epoch,
+                epoch,
                 lease_until_ns: moment.boot_deadline_ns(peer.expires_at),
             };
             plan.profiles.push((position, profile));
@@ -279,16 +284,24 @@ impl Installer {
         plan.delete_peers.extend(freed.into_iter().filter(|key| !kept.contains(key)));
     }
 
-    /// The peer's index, a new one if it is new. None when all are taken, which lowering rules out.
-    fn index_of(&mut self, peer: &LoweredPeer, plan: &mut Plan, freed: &mut HashSet<PeerKey>) -> Option<u32> {
+    /// The peer's place, a new one if it is new. None when all are taken, which lowering rules out.
+    fn place_of(
+        &mut self,
+        peer: &LoweredPeer,
+        plan: &mut Plan,
+        freed: &mut HashSet<PeerKey>,
+    ) -> Option<Installed> {
+        // Of this generation, so that no flow of an earlier hold on these addresses or this index is one of this.
+        let epoch = plan.state.generation() as u32;
         if let Some(installed) = self.peers.get_mut(&peer.device) {
             if installed.addresses != peer.addresses {
                 freed.extend(installed.addresses);
                 installed.addresses = peer.addresses;
+                installed.epoch = epoch;
                 plan.insert_peers
                     .extend(peer.addresses.map(|key| (key, PeerValue { peer: installed.index })));
             }
-            return Some(installed.index);
+            return Some(*installed);
         }
         let index = if self.never_used < MAX_PEERS {
             self.never_used += 1;
@@ -298,8 +311,9 @@ impl Installer {
         };
         plan.reset_counters.push(index);
         plan.insert_peers.extend(peer.addresses.map(|key| (key, PeerValue { peer: index })));
-        self.peers.insert(peer.device, Installed { index, addresses: peer.addresses });
-        Some(index)
+        let installed = Installed { index, addresses: peer.addresses, epoch };
+        self.peers.insert(peer.device, installed);
+        Some(installed)
     }
 }
 

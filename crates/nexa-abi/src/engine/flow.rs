@@ -1,7 +1,7 @@
 //! Flows: conversations that were admitted, and when they are over.
 
 use super::word::{allows, decide};
-use super::{Tables, Verdict};
+use super::{Now, Tables, Verdict};
 use crate::layout::{
     ALLOW, ALLOW_LAPSING, FLOW_ANSWERED, FLOW_CLOSING, FLOW_NEW, FlowKey, FlowValue, PortsValue, Profile,
     SILENT,
@@ -23,6 +23,42 @@ pub(super) struct Turn {
 pub(super) enum Speaker {
     Initiator,
     Responder,
+}
+
+/// What a look at a flow found.
+pub(super) struct Glance {
+    pub state: u32,
+    peer: u32,
+    rule: u32,
+    word: u32,
+}
+
+impl Glance {
+    /// The verdict of a live one.
+    #[inline(always)]
+    pub fn verdict(&self) -> Verdict {
+        let slot = FlowValue::slot_of(self.word);
+        Verdict { dropped: None, peer: self.peer, rule: self.rule, slot, began: false }
+    }
+}
+
+/// Looks at a flow before anybody asks whose packet it is: of a live one, it says so itself.
+///
+/// The flow's key holds the address of who began it, and its epoch is that of the device's hold on this address: a profile
+/// with this epoch means that the address is still the device's ([`Profile::epoch`]). So the packet's source, or at the
+/// egress its destination, is checked here as it is by a lookup in PEERS, which most packets are spared.
+#[inline(always)]
+pub(super) fn glance<T: Tables>(tables: &T, key: &FlowKey, turn: &Turn, now: &Now) -> Glance {
+    let nothing = |state| Glance { state, peer: 0, rule: 0, word: 0 };
+    let seen = tables.flow(key, |flow| {
+        let Some(profile) = tables.profile(now.state.bank(), flow.peer) else { return nothing(STALE) };
+        if !is_live(key, flow, &profile, now.ns) {
+            return nothing(STALE);
+        }
+        advance(flow, turn);
+        Glance { state: LIVE, peer: flow.peer, rule: flow.rule, word: flow.word }
+    });
+    seen.unwrap_or(nothing(ABSENT))
 }
 
 /// The verdict of a live flow, decided anew if policy has changed under it; [`Reason::NoFlow`] where there is none.
@@ -96,8 +132,11 @@ struct Seen {
     word: u32,
 }
 
-const LIVE: u32 = 1;
+/// It would pass as it is.
+pub(super) const LIVE: u32 = 1;
 const STALE: u32 = 2;
+/// There is none.
+pub(super) const ABSENT: u32 = 3;
 const DEAD: Seen = Seen { state: 0, rule: 0, word: 0 };
 
 /// Decides on a packet that belongs to no flow; allowed, it begins one.
@@ -150,6 +189,7 @@ const fn is_idle(flow: &FlowValue, protocol: u8, now_ns: u64) -> bool {
 /// Whether a packet of this flow would pass without being decided anew, its peer's profile being the live one.
 pub fn is_live(key: &FlowKey, flow: &FlowValue, profile: &Profile, now_ns: u64) -> bool {
     let current = flow.shared == profile.shared && flow.own == profile.own && flow.epoch == profile.epoch;
+    // An empty profile, of nobody, has a lease that ended at 0.
     let owned = flow.peer == profile.peer && now_ns < profile.lease_until_ns;
     owned && current && now_ns < flow.not_after_ns && !is_idle(flow, key.protocol, now_ns)
 }

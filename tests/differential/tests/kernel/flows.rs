@@ -190,6 +190,39 @@ fn a_removed_device_is_unknown_at_once() {
 }
 
 #[test]
+fn a_flow_is_not_that_of_the_device_which_has_its_address_next() {
+    for (peer, server) in ends(40_000, 443) {
+        let (request, answer) = (tcp(peer, server, flag::ACK), tcp(server, peer, flag::ACK));
+        let mut dataplane = open();
+        apply(&mut dataplane, &granted());
+        assert_eq!(from_peer(&dataplane, &tcp(peer, server, flag::SYN)), Answer::Pass);
+        let mut swapped = granted();
+        let [a, b] = &mut swapped.peers[..] else { unreachable!("there are two") };
+        std::mem::swap(&mut a.v4, &mut b.v4);
+        std::mem::swap(&mut a.v6, &mut b.v6);
+        apply(&mut dataplane, &swapped);
+        assert_eq!(to_peer(&dataplane, &answer), Answer::Drop, "b has the address and has asked for nothing");
+        assert_eq!(from_peer(&dataplane, &request), Answer::Drop, "b is granted nothing");
+        apply(&mut dataplane, &granted());
+        // It is still a's conversation.
+        assert_eq!(from_peer(&dataplane, &request), Answer::Pass);
+    }
+}
+
+#[test]
+fn a_device_that_left_and_returns_has_none_of_its_flows() {
+    let mut dataplane = open();
+    apply(&mut dataplane, &granted());
+    let (peer, server) = ends(40_000, 443)[0];
+    assert_eq!(from_peer(&dataplane, &tcp(peer, server, flag::SYN)), Answer::Pass);
+    let mut without = granted();
+    without.peers.remove(0);
+    apply(&mut dataplane, &without);
+    apply(&mut dataplane, &granted());
+    assert_eq!(to_peer(&dataplane, &tcp(server, peer, flag::ACK)), Answer::Drop);
+}
+
+#[test]
 fn after_the_lease_nothing_passes() {
     let mut dataplane = open();
     apply_for(&mut dataplane, &granted(), TimeDelta::zero());
