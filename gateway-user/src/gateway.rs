@@ -5,7 +5,7 @@ mod feasible;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -24,6 +24,7 @@ use crate::tunnel::{self, Tunnel};
 use crate::xdp_guard;
 pub use errand::Errand;
 use nexa_gateway_core::Lowered;
+use nexa_gateway_core::install::CLOCK_STEP;
 
 /// How long a policy is served after the control plane last confirmed it.
 const LEASE: TimeDelta = TimeDelta::hours(24);
@@ -31,9 +32,8 @@ const LEASE: TimeDelta = TimeDelta::hours(24);
 /// A lease is renewed in the kernel once it can be this much longer.
 const RENEW_BY: TimeDelta = TimeDelta::minutes(10);
 
-/// The kernel counts time since boot. When the wall clock moves against that by more, ends of leases and of devices
-/// are computed anew.
-const CLOCK_STEP: TimeDelta = TimeDelta::seconds(2);
+/// What could not be renewed is tried again after this.
+const RETRY: TimeDelta = TimeDelta::seconds(1);
 
 /// What a snapshot changes, each part opened and, where that matters, closed to all traffic.
 pub struct Gateway {
@@ -65,10 +65,21 @@ struct InForce {
     snapshot: Snapshot,
     local: Vec<IpAddr>,
     lease_until: DateTime<Utc>,
+    /// When a rule begins or ends to speak, and the same snapshot is to be lowered anew.
+    next_change: Option<DateTime<Utc>>,
     clocks: (Instant, DateTime<Utc>),
 }
 
 impl InForce {
+    /// How long the kernel says what the rules say; nothing where that is for as long as the lease is.
+    fn stands_for(&self) -> Option<TimeDelta> {
+        self.next_change.map(|change| change - Utc::now())
+    }
+
+    fn is_due(&self) -> bool {
+        self.clock_has_stepped() || self.stands_for().is_some_and(|left| left <= TimeDelta::zero())
+    }
+
     fn clock_has_stepped(&self) -> bool {
         let boot = TimeDelta::from_std(self.clocks.0.elapsed()).unwrap_or(TimeDelta::MAX);
         (Utc::now() - self.clocks.1 - boot).abs() > CLOCK_STEP
@@ -200,22 +211,44 @@ impl Gateway {
     }
 
     /// Lowers the snapshot in force again where that changes something: the host has other addresses, which no
-    /// resource covers; the control plane's confirmation makes the lease longer; the wall clock was set.
+    /// resource covers; the control plane's confirmation makes the lease longer; the wall clock was set; a rule begins or
+    /// ends to speak.
     ///
     /// # Errors
-    /// When the addresses cannot be listed or the maps not written; the policy then ends with its lease.
+    /// When the addresses cannot be listed or the maps not written; the policy then ends with its lease, and what a rule
+    /// allows with that rule's time.
     pub async fn refresh(&mut self) -> anyhow::Result<()> {
+        let renewed = self.renew().await;
+        if let (Err(_), Some(in_force)) = (&renewed, &mut self.in_force) {
+            in_force.next_change = Some(Utc::now() + RETRY);
+        }
+        renewed
+    }
+
+    /// Whether [`Self::refresh`] must not wait: a rule begins or ends to speak, or the wall clock was set.
+    pub fn is_due(&self) -> bool {
+        self.in_force.as_ref().is_some_and(InForce::is_due)
+    }
+
+    /// How long until a rule begins or ends to speak; nothing where none will.
+    pub fn stands_for(&self) -> Option<Duration> {
+        self.in_force.as_ref()?.stands_for().map(|left| left.to_std().unwrap_or_default())
+    }
+
+    async fn renew(&mut self) -> anyhow::Result<()> {
         let Some(in_force) = &self.in_force else { return Ok(()) };
         let local = self.local_addresses(&in_force.snapshot).await?;
         let lease_until = self.status.confirmed_at().map_or(in_force.lease_until, |at| at + LEASE);
         let renew = lease_until - in_force.lease_until > RENEW_BY;
-        if local == in_force.local && !renew && !in_force.clock_has_stepped() {
+        if local == in_force.local && !renew && !in_force.is_due() {
             return Ok(());
         }
-        let lowered = nexa_gateway_core::lower(&in_force.snapshot, &local)?;
+        let lowered = nexa_gateway_core::lower(&in_force.snapshot, &local, Utc::now())?;
+        let next_change = lowered.next_change;
         self.apply_policy(lowered, lease_until).await?;
         if let Some(in_force) = &mut self.in_force {
             in_force.local = local;
+            in_force.next_change = next_change;
             in_force.lease_until = lease_until;
             in_force.clocks = (Instant::now(), Utc::now());
         }
@@ -241,7 +274,8 @@ impl Gateway {
         // Everything that can be refused is found out before anything changes.
         feasible::check(&snapshot, self.public_key).map_err(refused)?;
         let local = self.local_addresses(&snapshot).await.map_err(try_again)?;
-        let lowered = nexa_gateway_core::lower(&snapshot, &local).map_err(refused)?;
+        let lowered = nexa_gateway_core::lower(&snapshot, &local, Utc::now()).map_err(refused)?;
+        let next_change = lowered.next_change;
         let before = self.in_force.as_ref().map(|in_force| in_force.snapshot.clone());
         let network_changes = before.as_ref().is_none_or(|before| before.network != snapshot.network);
         if network_changes {
@@ -266,7 +300,8 @@ impl Gateway {
         self.with_tunnel(move |tunnel| tunnel.set_peers(&network, &peers)).await.map_err(try_again)?;
         self.status.set_applied(Applied::new(sealed.revision, sealed.hash.clone(), &snapshot));
         let clocks = (Instant::now(), Utc::now());
-        self.in_force = Some(InForce { revision: sealed.revision, snapshot, local, lease_until, clocks });
+        let revision = sealed.revision;
+        self.in_force = Some(InForce { revision, snapshot, local, lease_until, next_change, clocks });
         Ok(())
     }
 

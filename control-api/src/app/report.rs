@@ -57,7 +57,7 @@ pub(super) async fn drops(db: &mut Db, id: GatewayId, mut drops: Vec<DropReport>
             match differs {
                 Difference::Port { allowed } => allowed.truncate(ALLOWED_MAX),
                 Difference::Protocol { allowed } => allowed.truncate(ALLOWED_MAX),
-                Difference::Subject | Difference::Destination => {}
+                Difference::Time { .. } | Difference::Subject | Difference::Destination => {}
             }
         }
     }

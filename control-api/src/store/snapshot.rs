@@ -1,5 +1,5 @@
 use ipnet::IpNet;
-use nexa_types::{Cidr, DeviceId, GatewayId, GroupId, UserId};
+use nexa_types::{Cidr, DeviceId, GatewayId, GroupId, UserId, When};
 use nexa_wire::snapshot::{Peer, Resource, Rule};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -69,7 +69,14 @@ pub(crate) async fn resources(db: &mut PgConnection) -> Result<Vec<Resource>> {
 /// Rules in force, by number.
 pub(crate) async fn rules(db: &mut PgConnection) -> Result<Vec<Rule>> {
     let rules = rule::page(db, 0, i64::MAX).await?.into_iter().filter(|rule| rule.enabled);
-    Ok(rules.map(|rule| Rule { id: rule.id, effect: rule.effect, who: rule.who, what: rule.what }).collect())
+    let on_the_wire = |rule: crate::model::Rule| Rule {
+        id: rule.id,
+        effect: rule.effect,
+        who: rule.who,
+        what: rule.what,
+        when: When::ALWAYS,
+    };
+    Ok(rules.map(on_the_wire).collect())
 }
 
 /// Prefixes of all resources that an enabled allow rule grants to a device, and addresses of devices that may connect

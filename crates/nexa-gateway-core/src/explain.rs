@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use chrono::{DateTime, Utc};
 use nexa_abi::layout::{FlowKey, PeerKey};
 use nexa_abi::packet::{ICMP, ICMPV6, TCP, UDP};
 use nexa_policy::explain::{self as policy, Difference};
@@ -78,7 +79,7 @@ fn numbers(query: &Query) -> Result<(u8, u16), QueryError> {
     }
 }
 
-/// What the rules of a snapshot say of a packet, and the rule that came closest to allowing it. `local` are the gateway's
+/// What the rules of a snapshot say of a packet at an instant, and the rule that came closest to allowing it. `local` are the gateway's
 /// own addresses, as for [`crate::lower()`].
 ///
 /// # Errors
@@ -88,12 +89,13 @@ pub fn explain(
     local: &[IpAddr],
     peer: &Peer,
     packet: &Packet,
+    at: DateTime<Utc>,
 ) -> Result<(Word, Option<local::NearMiss>), LowerError> {
     let model = model::from_snapshot(snapshot, local)?;
     let Some(peer) = model.peers.iter().find(|known| known.device == peer.device) else {
         return Ok((Word::Drop { reason: "unknown_source".to_owned() }, None));
     };
-    let explained = nexa_policy::explain(&model, peer, &packet.probe);
+    let explained = nexa_policy::explain(&model, peer, &packet.probe, at);
     let word = match explained.decision {
         Decision::Allow(rule) => Word::Allow { rule },
         Decision::Deny(rule) => Word::Deny { rule },
@@ -104,6 +106,7 @@ pub fn explain(
 
 fn near_miss(miss: policy::NearMiss) -> local::NearMiss {
     let differs = match miss.differs {
+        Difference::Time { next } => local::Difference::Time { next },
         Difference::Port(allowed) => local::Difference::Port { allowed },
         Difference::Protocol(allowed) => local::Difference::Protocol { allowed },
         Difference::Subject => local::Difference::Subject,

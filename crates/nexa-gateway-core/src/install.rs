@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use nexa_abi::layout::{
     DestKey, EMPTY_CLASS, EMPTY_SET, MAX_PEERS, MAX_SET, PeerKey, PeerValue, PortsKey, PortsValue, Profile,
     State,
@@ -59,6 +59,10 @@ pub struct Moment {
     pub lease_until: DateTime<Utc>,
 }
 
+/// The kernel counts time since boot. When the wall clock moves against that by more, what was computed from it is computed
+/// anew.
+pub const CLOCK_STEP: TimeDelta = TimeDelta::milliseconds(250);
+
 /// What is in the maps.
 #[derive(Clone, Debug, Default)]
 pub struct Installer {
@@ -68,6 +72,8 @@ pub struct Installer {
     sets: Numbers<Vec<DestEntry>>,
     classes: Numbers<Vec<PortsEntry>>,
     slots: Slots,
+    /// By which deadlines of entries were computed: an instant is one deadline for all of them.
+    clocks: Clocks,
     peers: BTreeMap<DeviceId, Installed>,
     /// Indexes that nobody has, longest free first.
     free: VecDeque<u32>,
@@ -81,6 +87,13 @@ pub struct Installer {
 /// Numbers of sets and classes above this one were never given out. Found in a map they are damage, and numbering does
 /// not go on from there.
 const MAX_NUMBER: u32 = MAX_SET / 2;
+
+/// Boot clock and wall clock at one moment.
+#[derive(Clone, Copy, Debug, Default)]
+struct Clocks {
+    boot_ns: u64,
+    wall: DateTime<Utc>,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Installed {
@@ -172,6 +185,7 @@ impl Installer {
     pub fn plan(&mut self, lowered: &Lowered, moment: Moment) -> Plan {
         let mut plan = Plan { state: State::new(self.generation + 1), ..Plan::default() };
         plan.reset_rules = self.slots.replace(&lowered.rules);
+        self.follow_clock(moment, &mut plan);
         let classes = self.plan_classes(lowered, &mut plan);
         let sets = self.plan_sets(lowered, &classes, &mut plan);
         self.plan_peers(lowered, &sets, moment, &mut plan);
@@ -195,7 +209,7 @@ impl Installer {
         let ports = self.classes.by_content.iter().flat_map(|(class, number)| {
             class
                 .iter()
-                .map(|entry| ports(*entry, *number, &self.slots))
+                .map(|entry| ports(*entry, *number, &self.slots, self.clocks))
                 .map(|(bits, key, value)| ((bits, key), value))
         });
         Content {
@@ -220,13 +234,25 @@ impl Installer {
     fn plan_classes(&mut self, lowered: &Lowered, plan: &mut Plan) -> Vec<u32> {
         let (numbers, added, gone) = self.classes.replace(lowered.classes.iter().cloned(), EMPTY_CLASS);
         for (class, number) in added {
-            plan.insert_ports.extend(class.iter().map(|entry| ports(*entry, number, &self.slots)));
+            plan.insert_ports
+                .extend(class.iter().map(|entry| ports(*entry, number, &self.slots, self.clocks)));
         }
-        for (class, number) in gone {
-            plan.delete_ports
-                .extend(class.iter().map(|entry| (entry.prefix_bits, ports_key(*entry, number))));
-        }
+        delete_classes(&gone, plan);
         numbers
+    }
+
+    /// Where the wall clock was set, classes with deadlines are no longer what they were: they are written anew under
+    /// other numbers, which ends the flows that go by them, too.
+    fn follow_clock(&mut self, moment: Moment, plan: &mut Plan) {
+        let now = Clocks { boot_ns: moment.boot_ns, wall: moment.wall };
+        if self.clocks.step_to(now) <= CLOCK_STEP {
+            return;
+        }
+        self.clocks = now;
+        delete_classes(
+            &self.classes.forget(|class| class.iter().any(|entry| entry.not_after.is_some())),
+            plan,
+        );
     }
 
     fn plan_sets(&mut self, lowered: &Lowered, classes: &[u32], plan: &mut Plan) -> Vec<u32> {
@@ -317,14 +343,33 @@ impl Installer {
     }
 }
 
+fn delete_classes(gone: &[(Vec<PortsEntry>, u32)], plan: &mut Plan) {
+    for (class, number) in gone {
+        plan.delete_ports.extend(class.iter().map(|entry| (entry.prefix_bits, ports_key(*entry, *number))));
+    }
+}
+
 impl Moment {
     /// The boot clock at which a device's time is up: its own expiry or the lease, whichever is first. Never 0,
     /// which would mean that nobody is there.
     fn boot_deadline_ns(&self, expires_at: Option<DateTime<Utc>>) -> u64 {
         let until = expires_at.map_or(self.lease_until, |expires_at| expires_at.min(self.lease_until));
-        let left = (until - self.wall).to_std().unwrap_or_default();
+        Clocks { boot_ns: self.boot_ns, wall: self.wall }.boot_ns_at(until).max(1)
+    }
+}
+
+impl Clocks {
+    /// What the boot clock shows at an instant; what it shows now, if that is over.
+    fn boot_ns_at(self, at: DateTime<Utc>) -> u64 {
+        let left = (at - self.wall).to_std().unwrap_or_default();
         let left_ns = u64::try_from(left.as_nanos()).unwrap_or(u64::MAX);
-        self.boot_ns.saturating_add(left_ns).max(1)
+        self.boot_ns.saturating_add(left_ns)
+    }
+
+    /// How far the wall clock has been set since, forward or back.
+    fn step_to(self, now: Self) -> TimeDelta {
+        let passed = i64::try_from(now.boot_ns.saturating_sub(self.boot_ns)).unwrap_or(i64::MAX);
+        (now.wall - self.wall - TimeDelta::nanoseconds(passed)).abs()
     }
 }
 
@@ -360,6 +405,13 @@ impl<T: Clone + Eq + std::hash::Hash + IsEmpty> Numbers<T> {
     }
 }
 
+impl<T: Eq + std::hash::Hash> Numbers<T> {
+    /// Takes the numbers of some contents away; returns both.
+    fn forget(&mut self, which: impl Fn(&T) -> bool) -> Numbered<T> {
+        self.by_content.extract_if(|content, _| which(content)).collect()
+    }
+}
+
 /// Whether a content needs no number.
 trait IsEmpty {
     fn is_empty(&self) -> bool;
@@ -375,9 +427,10 @@ fn dest(entry: DestEntry, set: u32) -> Dest {
     (entry.prefix_bits, DestKey::new(set, entry.family, entry.address), entry.class)
 }
 
-fn ports(entry: PortsEntry, class: u32, slots: &Slots) -> Ports {
-    let PortsEntry { prefix_bits, verdict, rule, .. } = entry;
-    let value = PortsValue::new(verdict, slots.of(rule), rule, u64::MAX);
+fn ports(entry: PortsEntry, class: u32, slots: &Slots, clocks: Clocks) -> Ports {
+    let PortsEntry { prefix_bits, verdict, rule, not_after, .. } = entry;
+    let not_after_ns = not_after.map_or(u64::MAX, |at| clocks.boot_ns_at(at));
+    let value = PortsValue::new(verdict, slots.of(rule), rule, not_after_ns);
     (prefix_bits, ports_key(entry, class), value)
 }
 

@@ -1,7 +1,7 @@
 //! The state of a gateway, without any input or output.
 //!
 //! - [`model`]: from a snapshot to the policy's own terms, refused as a whole where it contradicts itself;
-//! - [`lower()`]: from a policy to the entries of the BPF maps;
+//! - [`lower()`]: from a policy at an instant to the entries of the BPF maps;
 //! - [`content`]: what the maps are meant to hold, and how what they hold differs;
 //! - [`explain()`]: what the rules say of a packet, and which of them came closest;
 //! - [`install`]: which entries to write and to delete, in which order, so that no packet ever sees a mixture.
@@ -13,6 +13,7 @@ pub mod explain;
 pub mod install;
 pub mod lower;
 pub mod model;
+mod schedule;
 mod slots;
 
 pub use content::Content;

@@ -1,4 +1,4 @@
-//! From a policy to the entries of the BPF maps.
+//! From a policy to the entries of the BPF maps, as they are to be from an instant on.
 //!
 //! Indexes in here are positions in [`Lowered`]; the numbers in the maps are given out by [`crate::install`].
 
@@ -6,14 +6,14 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 use ipnet::IpNet;
-use nexa_abi::layout::{ALLOW, DENY, DestKey, Family, MAX_PEERS, MAX_RULES, PeerKey, PortsKey};
+use nexa_abi::layout::{DestKey, Family, MAX_PEERS, MAX_RULES, PeerKey, PortsKey};
 use nexa_abi::packet;
 use nexa_policy::compile::{Class, Grant, Set};
-use nexa_policy::model::Effect;
 use nexa_types::{Cidr, DeviceId, Protocol};
 use nexa_wire::snapshot::Snapshot;
 
 use crate::model::{self, ModelError};
+use crate::schedule::{Schedule, Word};
 
 /// Most entries of each of the two tries, all sets and both generations of a swap together.
 pub const MAX_ENTRIES: usize = 1 << 20;
@@ -55,6 +55,8 @@ pub struct Lowered {
     pub classes: Vec<Vec<PortsEntry>>,
     /// Numbers of the rules, those too that decide nothing.
     pub rules: Vec<u32>,
+    /// When to lower the same policy anew, because a rule begins or ends to speak; nothing where never.
+    pub next_change: Option<DateTime<Utc>>,
 }
 
 /// A device, its addresses and its two sets.
@@ -94,24 +96,31 @@ pub struct PortsEntry {
     pub protocol: u8,
     /// First port of the prefix.
     pub port: u16,
-    /// [`ALLOW`] or [`DENY`].
+    /// As [`nexa_abi::layout::PortsValue::verdict`].
     pub verdict: u32,
     /// Number of the rule that decides.
     pub rule: u32,
+    /// Until when an allow stands; nothing where that is for ever.
+    pub not_after: Option<DateTime<Utc>>,
 }
 
-/// Lowers a snapshot. `local` are the gateway's own addresses, which no resource covers.
+/// Lowers a snapshot as it is at an instant. `local` are the gateway's own addresses, which no resource covers.
+///
+/// The entries may be used at any later time: they never admit what the rules then refuse. What rules that begin later
+/// allow is not in them, so the policy is to be lowered anew at [`Lowered::next_change`].
 ///
 /// # Errors
 /// [`LowerError`]; a policy is lowered whole or not at all.
-pub fn lower(snapshot: &Snapshot, local: &[IpAddr]) -> Result<Lowered, LowerError> {
+pub fn lower(snapshot: &Snapshot, local: &[IpAddr], at: DateTime<Utc>) -> Result<Lowered, LowerError> {
     if snapshot.peers.len() > MAX_PEERS as usize {
         return Err(LowerError::Peers(snapshot.peers.len()));
     }
     if snapshot.rules.len() > MAX_RULES as usize {
         return Err(LowerError::Rules(snapshot.rules.len()));
     }
-    let compiled = nexa_policy::compile(&model::from_snapshot(snapshot, local)?);
+    let model = model::from_snapshot(snapshot, local)?;
+    let compiled = nexa_policy::compile(&model);
+    let schedule = Schedule::new(&model.rules, at);
     let peers = snapshot.peers.iter().zip(&compiled.peers).map(|(peer, compiled)| LoweredPeer {
         device: peer.device,
         addresses: peer.addresses().map(peer_key),
@@ -122,8 +131,9 @@ pub fn lower(snapshot: &Snapshot, local: &[IpAddr]) -> Result<Lowered, LowerErro
     let lowered = Lowered {
         peers: peers.collect(),
         sets: compiled.sets.iter().map(dest_entries).collect(),
-        classes: compiled.classes.iter().map(ports_entries).collect(),
+        classes: compiled.classes.iter().map(|class| ports_entries(class, &schedule)).collect(),
         rules: snapshot.rules.iter().map(|rule| rule.id.0).collect(),
+        next_change: schedule.next_change(),
     };
     for (map, needed) in [
         ("prefix", lowered.sets.iter().map(Vec::len).sum()),
@@ -166,11 +176,11 @@ fn dest_entry(cidr: Cidr, class: u32) -> DestEntry {
 
 /// Makes every hit decisive: what is said of all protocols is pushed into each that is named, and the ports of a
 /// protocol are cut where the answer changes. So a deny of 1-1023 beats an allow of 443, and so does one of
-/// everything.
-fn ports_entries(class: &Class) -> Vec<PortsEntry> {
+/// everything. So too for times: what ends a wider word ends the narrower ones that it is pushed into.
+fn ports_entries(class: &Class, schedule: &Schedule<'_>) -> Vec<PortsEntry> {
     let of_all: Vec<&Grant> = class.iter().filter(|grant| grant.traffic.protocol == Protocol::Any).collect();
     let mut entries = Vec::new();
-    if let Some(word) = strongest(of_all.iter().copied()) {
+    if let Some(word) = schedule.word(of_all.iter().copied()) {
         entries.push(entry(PortsKey::CLASS_BITS, 0, 0, word));
     }
     for protocol in named_protocols(class) {
@@ -180,12 +190,12 @@ fn ports_entries(class: &Class) -> Vec<PortsEntry> {
             .chain(of_all.iter().copied())
             .collect();
         if matches!(protocol, packet::TCP | packet::UDP) {
-            for (first, last, word) in intervals(&spoken) {
+            for (first, last, word) in intervals(&spoken, schedule) {
                 for (port, bits) in prefixes(first, last) {
                     entries.push(entry(PortsKey::PROTOCOL_BITS + bits, protocol, port, word));
                 }
             }
-        } else if let Some(word) = strongest(spoken.into_iter()) {
+        } else if let Some(word) = schedule.word(spoken.into_iter()) {
             entries.push(entry(PortsKey::PROTOCOL_BITS, protocol, 0, word));
         }
     }
@@ -193,20 +203,8 @@ fn ports_entries(class: &Class) -> Vec<PortsEntry> {
 }
 
 fn entry(prefix_bits: u32, protocol: u8, port: u16, word: Word) -> PortsEntry {
-    let verdict = if word.effect == Effect::Allow { ALLOW } else { DENY };
-    PortsEntry { prefix_bits, protocol, port, verdict, rule: word.rule }
-}
-
-/// The deciding effect and the lowest rule of it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Word {
-    effect: Effect,
-    rule: u32,
-}
-
-fn strongest<'a>(grants: impl Iterator<Item = &'a Grant>) -> Option<Word> {
-    let strength = |grant: &&Grant| (grant.effect == Effect::Allow, grant.rule);
-    grants.min_by_key(strength).map(|grant| Word { effect: grant.effect, rule: grant.rule.0 })
+    let Word { verdict, rule, not_after } = word;
+    PortsEntry { prefix_bits, protocol, port, verdict, rule, not_after }
 }
 
 fn named_protocols(class: &Class) -> Vec<u8> {
@@ -239,7 +237,7 @@ const fn numbers(protocol: Protocol) -> &'static [u8] {
 }
 
 /// Cuts ports 0 to 65535 where the answer changes; ports of which nothing is said are left out.
-fn intervals(grants: &[&Grant]) -> Vec<(u16, u16, Word)> {
+fn intervals(grants: &[&Grant], schedule: &Schedule<'_>) -> Vec<(u16, u16, Word)> {
     let range = |grant: &Grant| match grant.traffic.protocol {
         Protocol::Tcp | Protocol::Udp => {
             (u32::from(grant.traffic.ports.first()), u32::from(grant.traffic.ports.last()))
@@ -256,7 +254,8 @@ fn intervals(grants: &[&Grant]) -> Vec<(u16, u16, Word)> {
     let mut intervals: Vec<(u16, u16, Word)> = Vec::new();
     for (first, last) in starts.iter().copied().zip(ends) {
         let here = grants.iter().copied().filter(|grant| range(grant).0 <= first && last <= range(grant).1);
-        let (Some(word), Ok(first), Ok(last)) = (strongest(here), u16::try_from(first), u16::try_from(last))
+        let (Some(word), Ok(first), Ok(last)) =
+            (schedule.word(here), u16::try_from(first), u16::try_from(last))
         else {
             continue;
         };
@@ -289,7 +288,8 @@ fn prefixes(first: u16, last: u16) -> Vec<(u16, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nexa_policy::model::Traffic;
+    use nexa_abi::layout::{ALLOW, DENY};
+    use nexa_policy::model::{Effect, Traffic};
     use nexa_types::RuleId;
     use proptest::prelude::*;
 
@@ -324,7 +324,7 @@ mod tests {
             grant(Effect::Allow, 1, Protocol::Tcp, "8443"),
             grant(Effect::Deny, 2, Protocol::Tcp, "1-1023"),
         ];
-        let entries = ports_entries(&class);
+        let entries = ports_entries(&class, &Schedule::new(&[], DateTime::UNIX_EPOCH));
         assert_eq!(longest(&entries, packet::TCP, 443), Some((DENY, 2)));
         assert_eq!(longest(&entries, packet::TCP, 8443), Some((ALLOW, 1)));
         assert_eq!(longest(&entries, packet::TCP, 8444), None);
@@ -338,7 +338,7 @@ mod tests {
             grant(Effect::Allow, 3, Protocol::Icmp, "any"),
             grant(Effect::Deny, 2, Protocol::Any, "any"),
         ];
-        let entries = ports_entries(&class);
+        let entries = ports_entries(&class, &Schedule::new(&[], DateTime::UNIX_EPOCH));
         for (protocol, port) in
             [(packet::TCP, 443), (packet::ICMP, 0x0800), (packet::ICMPV6, 0x8000), (132, 0)]
         {
@@ -350,7 +350,7 @@ mod tests {
     fn an_allow_of_everything_fills_the_ports_that_a_protocol_leaves_open() {
         let class =
             vec![grant(Effect::Deny, 1, Protocol::Udp, "53"), grant(Effect::Allow, 2, Protocol::Any, "any")];
-        let entries = ports_entries(&class);
+        let entries = ports_entries(&class, &Schedule::new(&[], DateTime::UNIX_EPOCH));
         assert_eq!(longest(&entries, packet::UDP, 53), Some((DENY, 1)));
         assert_eq!(longest(&entries, packet::UDP, 54), Some((ALLOW, 2)));
         assert_eq!(longest(&entries, packet::UDP, 0), Some((ALLOW, 2)));

@@ -133,6 +133,7 @@ fn rule(rule: &snapshot::Rule) -> Rule {
         },
         who: rule.who.iter().copied().map(subject).collect(),
         what: rule.what.iter().map(|snapshot::Target::Resource(id)| *id).collect(),
+        when: rule.when.clone(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Snapshots that contradict themselves are refused as a whole.
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
+use chrono::DateTime;
 use nexa_abi::layout::MAX_RULES;
 use nexa_gateway_core::model::ModelError;
 use nexa_gateway_core::{LowerError, lower};
@@ -25,9 +26,9 @@ fn refusal(change: impl FnOnce(&mut Snapshot)) -> ModelError {
     let mut snapshot = sample();
     let second = second_peer(&snapshot);
     snapshot.peers.push(second);
-    lower(&snapshot, &[]).expect("right before the change");
+    lower(&snapshot, &[], DateTime::UNIX_EPOCH).expect("right before the change");
     change(&mut snapshot);
-    match lower(&snapshot, &[]) {
+    match lower(&snapshot, &[], DateTime::UNIX_EPOCH) {
         Err(LowerError::Model(error)) => error,
         other => panic!("{other:?}"),
     }
@@ -82,9 +83,9 @@ fn more_rules_than_are_counted_apart_are_refused() {
     let rules =
         |count: u32| (1..=count).map(|id| nexa_wire::snapshot::Rule { id: RuleId(id), ..rule.clone() });
     snapshot.rules = rules(MAX_RULES).collect();
-    lower(&snapshot, &[]).unwrap();
+    lower(&snapshot, &[], DateTime::UNIX_EPOCH).unwrap();
     snapshot.rules = rules(MAX_RULES + 1).collect();
-    let refused = lower(&snapshot, &[]).unwrap_err();
+    let refused = lower(&snapshot, &[], DateTime::UNIX_EPOCH).unwrap_err();
     assert_eq!(refused, LowerError::Rules(MAX_RULES as usize + 1));
     assert!(refused.to_string().ends_with("merge some"), "{refused}");
 }

@@ -6,6 +6,11 @@
 //!
 //! Each peer has two sets. The *shared* one holds what its combination of groups brings, the *own* one what names
 //! its user or itself; a single set per peer would repeat each group's rules for every private one.
+//!
+//! All rules are in here, also those that do not speak yet or any more: no clock is asked. What enforces a set may have to
+//! go on alone for long, and then each set must know by itself what will refuse what it admits. So **whatever denies of
+//! limited times a peer has are in each of its sets that grants anything**: those of groups are repeated in its own, and
+//! a peer that has one of its own has but one set, with everything in it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -93,12 +98,17 @@ impl<'a> Compiler<'a> {
 
     fn peer(&mut self, peer: &Peer) -> CompiledPeer {
         let groups = peer.groups.iter().map(|group| Subject::Group(*group));
-        let shared_rules = self.rules_of(groups.chain([Subject::Everyone]));
-        let own_rules: BTreeSet<usize> = self
+        let mut shared_rules = self.rules_of(groups.chain([Subject::Everyone]));
+        let mut own_rules: BTreeSet<usize> = self
             .rules_of([Subject::User(peer.user), Subject::Device(peer.device)].into_iter())
             .difference(&shared_rules)
             .copied()
             .collect();
+        if own_rules.iter().any(|rule| self.denies_at_times(*rule)) {
+            shared_rules.append(&mut own_rules);
+        } else if !own_rules.is_empty() {
+            own_rules.extend(shared_rules.iter().filter(|rule| self.denies_at_times(**rule)));
+        }
         let shared = match self.shared.get(&shared_rules) {
             Some(set) => *set,
             None => {
@@ -116,6 +126,11 @@ impl<'a> Compiler<'a> {
             }
         };
         CompiledPeer { device: peer.device, shared, own }
+    }
+
+    fn denies_at_times(&self, rule: usize) -> bool {
+        let rule = &self.model.rules[rule];
+        rule.effect == Effect::Deny && !rule.when.is_always()
     }
 
     fn rules_of(&self, subjects: impl Iterator<Item = Subject>) -> BTreeSet<usize> {

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use chrono::{DateTime, Utc};
 use nexa_types::{Protocol, RuleId};
 
 use crate::model::{Effect, IMPLICIT, Model, Peer, Resource, Traffic};
@@ -40,8 +41,8 @@ pub enum Decision {
     NoRule,
 }
 
-/// Asks every rule.
-pub fn eval(model: &Model, peer: &Peer, probe: &Probe) -> Decision {
+/// Asks every rule that speaks at an instant.
+pub fn eval(model: &Model, peer: &Peer, probe: &Probe, at: DateTime<Utc>) -> Decision {
     let matching = |effect| {
         model
             .rules
@@ -53,6 +54,7 @@ pub fn eval(model: &Model, peer: &Peer, probe: &Probe) -> Decision {
                     .filter_map(|id| model.resources.get(id))
                     .any(|resource| covers(model, resource, probe))
             })
+            .filter(|rule| rule.when.is_active(at))
             .map(|rule| rule.id)
             .min()
     };

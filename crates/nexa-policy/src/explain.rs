@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use chrono::{DateTime, Utc};
 use nexa_types::{PortRange, Protocol, RuleId};
 
 use crate::eval::{Decision, Probe, eval, number};
@@ -25,9 +26,15 @@ pub struct NearMiss {
     pub differs: Difference,
 }
 
-/// What keeps a rule from admitting a packet. In the order in which people err: the wrong port most often.
+/// What keeps a rule from admitting a packet. What only time is in the way of comes first: nothing about the packet is
+/// wrong. Then in the order in which people err: the wrong port most often.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Difference {
+    /// The very packet is granted, at another time.
+    Time {
+        /// When next; nothing where never again.
+        next: Option<DateTime<Utc>>,
+    },
     /// Other ports of the same protocol are granted: these.
     Port(Vec<PortRange>),
     /// Other protocols to the same destination are granted: these.
@@ -38,17 +45,17 @@ pub enum Difference {
     Destination,
 }
 
-/// Explains the verdict on a packet of a peer.
-pub fn explain(model: &Model, peer: &Peer, probe: &Probe) -> Explanation {
-    let decision = eval(model, peer, probe);
+/// Explains the verdict on a packet of a peer at an instant.
+pub fn explain(model: &Model, peer: &Peer, probe: &Probe, at: DateTime<Utc>) -> Explanation {
+    let decision = eval(model, peer, probe, at);
     let nearest = match decision {
         Decision::Allow(_) | Decision::Deny(_) => None,
-        Decision::NoRule => nearest(model, peer, probe),
+        Decision::NoRule => nearest(model, peer, probe, at),
     };
     Explanation { decision, nearest }
 }
 
-fn nearest(model: &Model, peer: &Peer, probe: &Probe) -> Option<NearMiss> {
+fn nearest(model: &Model, peer: &Peer, probe: &Probe, at: DateTime<Utc>) -> Option<NearMiss> {
     // What no resource covers is not one thing away from being granted, unless it is a device.
     let is_device = model.peers.iter().any(|peer| peer.addresses.contains(&probe.destination));
     if !is_device && model.excluded.iter().any(|cidr| cidr.contains(probe.destination)) {
@@ -58,16 +65,29 @@ fn nearest(model: &Model, peer: &Peer, probe: &Probe) -> Option<NearMiss> {
         .rules
         .iter()
         .filter(|rule| rule.effect == Effect::Allow)
-        .filter_map(|rule| Some(NearMiss { rule: rule.id, differs: difference(model, rule, peer, probe)? }))
+        .filter_map(|rule| {
+            Some(NearMiss { rule: rule.id, differs: difference(model, rule, peer, probe, at)? })
+        })
         .min_by_key(|miss| (rank(&miss.differs), miss.rule))
 }
 
 /// The one thing that differs; nothing where more than one does.
-fn difference(model: &Model, rule: &Rule, peer: &Peer, probe: &Probe) -> Option<Difference> {
+fn difference(
+    model: &Model,
+    rule: &Rule,
+    peer: &Peer,
+    probe: &Probe,
+    at: DateTime<Utc>,
+) -> Option<Difference> {
     let resources: Vec<&Resource> = rule.what.iter().filter_map(|id| model.resources.get(id)).collect();
     let reached = |resource: &&&Resource| resource.holds(model, probe.destination);
     let spoken = |resource: &Resource| resource.traffic.iter().any(|traffic| traffic.includes(probe));
 
+    if !rule.when.is_active(at) {
+        let granted = rule.who.iter().any(|subject| subject.includes(peer))
+            && resources.iter().filter(reached).any(|resource| spoken(resource));
+        return granted.then(|| Difference::Time { next: rule.when.next_active(at) });
+    }
     if !rule.who.iter().any(|subject| subject.includes(peer)) {
         let granted_to_others = resources.iter().filter(reached).any(|resource| spoken(resource));
         return granted_to_others.then_some(Difference::Subject);
@@ -95,9 +115,10 @@ fn difference(model: &Model, rule: &Rule, peer: &Peer, probe: &Probe) -> Option<
 
 const fn rank(difference: &Difference) -> u8 {
     match difference {
-        Difference::Port(_) => 0,
-        Difference::Protocol(_) => 1,
-        Difference::Subject => 2,
-        Difference::Destination => 3,
+        Difference::Time { .. } => 0,
+        Difference::Port(_) => 1,
+        Difference::Protocol(_) => 2,
+        Difference::Subject => 3,
+        Difference::Destination => 4,
     }
 }

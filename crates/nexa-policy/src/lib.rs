@@ -6,7 +6,8 @@
 //! - [`explain()`]: the same verdict, with the rule that came closest to admitting;
 //! - [`compile()`]: the same policy as sets and classes, in which one lookup is decisive.
 //!
-//! Deny beats allow; otherwise any allow admits; otherwise nothing is allowed. Rules have no order.
+//! Deny beats allow; otherwise any allow admits; otherwise nothing is allowed. Rules have no order. A rule with limits in
+//! time speaks within them only; the instant is always an argument.
 
 pub mod compile;
 pub mod eval;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use nexa_types::{Cidr, DeviceId, GroupId, PortRange, Protocol, ResourceId, RuleId, UserId};
+use nexa_types::{Cidr, DeviceId, GroupId, PortRange, Protocol, ResourceId, RuleId, UserId, When};
 
 /// The number under which implicit grants are named. No rule has it: rules count from 1.
 pub const IMPLICIT: RuleId = RuleId(0);
@@ -89,6 +89,8 @@ pub struct Rule {
     pub who: Vec<Subject>,
     /// What. An id that the model does not hold means nothing.
     pub what: Vec<ResourceId>,
+    /// When. At other times it is as if there were no such rule.
+    pub when: When,
 }
 
 /// A destination that every peer may reach without a rule. Exclusions do not hold for it; denies do.

@@ -4,9 +4,12 @@
 
 use std::net::IpAddr;
 
+use chrono::{DateTime, TimeDelta, Utc, Weekday};
+use nexa_policy::compile::Grant;
 use nexa_policy::model::{Effect, IMPLICIT, Implicit, Model, Peer, Resource, Rule, Subject, Traffic};
 use nexa_policy::{Compiled, Decision, Probe, compile, eval, explain};
-use nexa_types::{Cidr, DeviceId, GroupId, PortRange, Protocol, ResourceId, RuleId, UserId};
+use nexa_types::when::{TimeOfDay, Window, Zone};
+use nexa_types::{Cidr, DeviceId, GroupId, PortRange, Protocol, ResourceId, RuleId, UserId, When};
 use proptest::prelude::*;
 
 // A small world, so that prefixes nest and rules collide.
@@ -53,18 +56,40 @@ fn subject() -> impl Strategy<Value = Subject> {
     ]
 }
 
+/// One of the few hours of a day that limits speak of.
+fn at() -> impl Strategy<Value = DateTime<Utc>> {
+    let monday = DateTime::from_timestamp(1_764_547_200, 0).unwrap();
+    (0..10_i64).prop_map(move |hours| monday + TimeDelta::hours(hours))
+}
+
+fn when() -> impl Strategy<Value = When> {
+    let hours = (0..8_u16, 1..3_u16).prop_map(|(from, hours)| {
+        let [from, to] = [from, from + hours].map(|hour| TimeOfDay::new(hour, 0).unwrap());
+        Window::new([Weekday::Mon], from, to, Zone::UTC).unwrap()
+    });
+    prop_oneof![
+        Just(When::ALWAYS),
+        (at(), 1..5_i64).prop_map(|(from, hours)| {
+            When::new(Some(from), Some(from + TimeDelta::hours(hours)), vec![]).unwrap()
+        }),
+        prop::collection::vec(hours, 1..3).prop_map(|weekly| When::new(None, None, weekly).unwrap()),
+    ]
+}
+
 fn rule() -> impl Strategy<Value = Rule> {
     (
         any::<bool>(),
         prop::collection::vec(subject(), 0..3),
         // One more than there are resources: an id that the model does not hold.
         prop::collection::vec(0..5_u8, 0..3),
+        when(),
     )
-        .prop_map(|(allow, who, what)| Rule {
+        .prop_map(|(allow, who, what, when)| Rule {
             id: RuleId(0),
             effect: if allow { Effect::Allow } else { Effect::Deny },
             who,
             what: what.into_iter().map(|index| ResourceId(id(index))).collect(),
+            when,
         })
 }
 
@@ -126,9 +151,9 @@ fn probe() -> impl Strategy<Value = Probe> {
     })
 }
 
-/// Both sets, each by its longest prefix, as what enforces a compiled policy does.
-fn look_up(compiled: &Compiled, peer: usize, probe: &Probe) -> Decision {
-    let words = [compiled.peers[peer].shared, compiled.peers[peer].own].map(|set| {
+/// What each of a peer's sets says of a packet, by the longest prefix, as what enforces a compiled policy finds it.
+fn words<'a>(compiled: &'a Compiled, peer: usize, probe: &Probe) -> [Vec<&'a Grant>; 2] {
+    [compiled.peers[peer].shared, compiled.peers[peer].own].map(|set| {
         compiled.sets[set]
             .iter()
             .filter(|(cidr, _)| cidr.contains(probe.destination))
@@ -136,7 +161,17 @@ fn look_up(compiled: &Compiled, peer: usize, probe: &Probe) -> Decision {
             .into_iter()
             .flat_map(|(_, class)| &compiled.classes[*class])
             .filter(|grant| grant.traffic.includes(probe))
-            .collect::<Vec<_>>()
+            .collect()
+    })
+}
+
+fn when_of(model: &Model, rule: RuleId) -> When {
+    model.rules.iter().find(|known| known.id == rule).map_or(When::ALWAYS, |rule| rule.when.clone())
+}
+
+fn look_up(model: &Model, compiled: &Compiled, peer: usize, probe: &Probe, at: DateTime<Utc>) -> Decision {
+    let words = words(compiled, peer, probe).map(|grants| {
+        grants.into_iter().filter(|grant| when_of(model, grant.rule).is_active(at)).collect::<Vec<_>>()
     });
     let lowest =
         |effect| words.iter().flatten().filter(|grant| grant.effect == effect).map(|grant| grant.rule).min();
@@ -151,89 +186,116 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_compiled_policy_says_what_eval_says(model in model(), probes in prop::collection::vec(probe(), 20)) {
+    fn the_compiled_policy_says_what_eval_says(model in model(), probes in prop::collection::vec((probe(), at()), 20)) {
         let compiled = compile(&model);
         for (index, peer) in model.peers.iter().enumerate() {
-            for probe in &probes {
-                prop_assert_eq!(look_up(&compiled, index, probe), eval(&model, peer, probe), "{:?}", probe);
+            for (probe, at) in &probes {
+                let looked_up = look_up(&model, &compiled, index, probe, *at);
+                prop_assert_eq!(looked_up, eval(&model, peer, probe, *at), "{:?} at {}", probe, at);
             }
         }
     }
 
     #[test]
-    fn without_rules_only_what_is_implicit_passes(model in model(), probe in probe()) {
+    fn a_set_that_grants_knows_by_itself_every_deny_that_is_to_come(model in model(), probes in prop::collection::vec(probe(), 20)) {
+        let compiled = compile(&model);
+        for (index, probe) in (0..model.peers.len()).flat_map(|index| probes.iter().map(move |probe| (index, probe))) {
+            let words = words(&compiled, index, probe);
+            let to_come = |grant: &&&Grant| {
+                grant.effect == Effect::Deny && !when_of(&model, grant.rule).is_always()
+            };
+            let denies: Vec<&Grant> = words.iter().flatten().filter(to_come).copied().collect();
+            for set in words.iter().filter(|set| set.iter().any(|grant| grant.effect == Effect::Allow)) {
+                prop_assert!(denies.iter().all(|deny| set.contains(deny)), "{:?}: {:?}", probe, words);
+            }
+        }
+    }
+
+    #[test]
+    fn a_rule_that_does_not_speak_is_as_none(model in model(), probe in probe(), at in at()) {
+        let peer = &model.peers[0];
+        let mut speaking = model.clone();
+        speaking.rules.retain(|rule| rule.when.is_active(at));
+        for rule in &mut speaking.rules {
+            rule.when = When::ALWAYS;
+        }
+        prop_assert_eq!(eval(&model, peer, &probe, at), eval(&speaking, peer, &probe, at));
+    }
+
+    #[test]
+    fn without_rules_only_what_is_implicit_passes(model in model(), probe in probe(), at in at()) {
         let model = Model { rules: vec![], ..model };
-        let decision = eval(&model, &model.peers[0], &probe);
+        let decision = eval(&model, &model.peers[0], &probe, at);
         prop_assert!(matches!(decision, Decision::NoRule | Decision::Allow(IMPLICIT)));
     }
 
     #[test]
-    fn the_order_of_rules_means_nothing(model in model(), probe in probe()) {
+    fn the_order_of_rules_means_nothing(model in model(), probe in probe(), at in at()) {
         let mut reversed = model.clone();
         reversed.rules.reverse();
         let peer = &model.peers[0];
-        prop_assert_eq!(eval(&model, peer, &probe), eval(&reversed, peer, &probe));
+        prop_assert_eq!(eval(&model, peer, &probe, at), eval(&reversed, peer, &probe, at));
     }
 
     #[test]
-    fn no_allow_undoes_a_deny(model in model(), probe in probe(), mut extra in rule()) {
+    fn no_allow_undoes_a_deny(model in model(), probe in probe(), at in at(), mut extra in rule()) {
         let peer = model.peers[0].clone();
-        let before = eval(&model, &peer, &probe);
+        let before = eval(&model, &peer, &probe, at);
         extra.id = RuleId(100);
         extra.effect = Effect::Allow;
         let mut more = model;
         more.rules.push(extra);
         if matches!(before, Decision::Deny(_)) {
-            prop_assert_eq!(eval(&more, &peer, &probe), before);
+            prop_assert_eq!(eval(&more, &peer, &probe, at), before);
         }
     }
 
     #[test]
-    fn a_deny_never_opens_anything(model in model(), probe in probe(), mut extra in rule()) {
+    fn a_deny_never_opens_anything(model in model(), probe in probe(), at in at(), mut extra in rule()) {
         let peer = model.peers[0].clone();
-        let before = eval(&model, &peer, &probe);
+        let before = eval(&model, &peer, &probe, at);
         extra.id = RuleId(100);
         extra.effect = Effect::Deny;
         let mut more = model;
         more.rules.push(extra);
         if !matches!(before, Decision::Allow(_)) {
-            prop_assert!(!matches!(eval(&more, &peer, &probe), Decision::Allow(_)));
+            prop_assert!(!matches!(eval(&more, &peer, &probe, at), Decision::Allow(_)));
         }
     }
 
     #[test]
-    fn an_excluded_address_is_reached_by_no_rule(model in model(), probe in probe()) {
+    fn an_excluded_address_is_reached_by_no_rule(model in model(), probe in probe(), at in at()) {
         let mut model = model;
         model.excluded.push(Cidr::host(probe.destination));
         for peer in &mut model.peers {
             peer.addresses.clear();
         }
-        let decision = eval(&model, &model.peers[0], &probe);
+        let decision = eval(&model, &model.peers[0], &probe, at);
         prop_assert!(matches!(decision, Decision::NoRule | Decision::Allow(IMPLICIT)), "{:?}", decision);
     }
 
     #[test]
-    fn an_excluded_device_is_reached_only_by_what_names_it(model in model(), probe in probe()) {
+    fn an_excluded_device_is_reached_only_by_what_names_it(model in model(), probe in probe(), at in at()) {
         let mut model = model;
         // Granted without a rule, whatever is excluded.
         model.implicit.clear();
         let everywhere = ["10.0.0.0/8", "fd20::/16", "100.96.0.1/32"];
         model.excluded.extend(everywhere.map(|cidr| cidr.parse::<Cidr>().unwrap()));
-        let named = eval(&model, &model.peers[0], &probe);
+        let named = eval(&model, &model.peers[0], &probe, at);
         for resource in model.resources.values_mut() {
             resource.devices.clear();
         }
-        let unnamed = eval(&model, &model.peers[0], &probe);
+        let unnamed = eval(&model, &model.peers[0], &probe, at);
         prop_assert_eq!(unnamed, Decision::NoRule);
         let is_device = model.peers.iter().any(|peer| peer.addresses.contains(&probe.destination));
         prop_assert!(is_device || named == unnamed, "{:?}", named);
     }
 
     #[test]
-    fn an_explanation_repeats_the_verdict_and_names_a_rule_that_does_not_admit(model in model(), probe in probe()) {
+    fn an_explanation_repeats_the_verdict_and_names_a_rule_that_does_not_admit(model in model(), probe in probe(), at in at()) {
         let peer = &model.peers[0];
-        let explanation = explain(&model, peer, &probe);
-        prop_assert_eq!(explanation.decision, eval(&model, peer, &probe));
+        let explanation = explain(&model, peer, &probe, at);
+        prop_assert_eq!(explanation.decision, eval(&model, peer, &probe, at));
         if let Some(miss) = explanation.nearest {
             prop_assert_eq!(explanation.decision, Decision::NoRule);
             let rule = model.rules.iter().find(|rule| rule.id == miss.rule).unwrap();

@@ -9,12 +9,14 @@ mod id;
 mod key;
 mod port;
 mod revision;
+pub mod when;
 
 pub use cidr::{Cidr, CidrError};
 pub use id::{DeviceId, GatewayId, GroupId, ResourceId, RuleId, UserId};
 pub use key::{KeyError, PublicKey};
 pub use port::{PortError, PortRange, Protocol, ProtocolError};
 pub use revision::{Generation, Revision};
+pub use when::When;
 
 /// Serde through `Display` and `FromStr`, so that the text form is defined in one place only.
 macro_rules! serde_as_text {

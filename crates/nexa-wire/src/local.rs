@@ -8,6 +8,7 @@ mod text;
 
 use std::net::{IpAddr, SocketAddr};
 
+use chrono::{DateTime, Utc};
 use nexa_types::{DeviceId, Generation, PortRange, Protocol, PublicKey, Revision, RuleId};
 use serde::{Deserialize, Serialize};
 
@@ -229,6 +230,12 @@ pub struct NearMiss {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "differs", rename_all = "snake_case")]
 pub enum Difference {
+    /// It is allowed, at other times.
+    Time {
+        /// When next; nothing where never again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next: Option<DateTime<Utc>>,
+    },
     /// Other ports are allowed.
     Port {
         /// These.

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use chrono::{DateTime, Utc};
 use nexa_types::{
     Cidr, DeviceId, GatewayId, GroupId, PortRange, Protocol, PublicKey, ResourceId, Revision, RuleId, UserId,
+    When,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -168,6 +169,9 @@ pub struct Rule {
     pub who: Vec<Subject>,
     /// What they reach. Never empty.
     pub what: Vec<Target>,
+    /// When it speaks; absent is always.
+    #[serde(default, skip_serializing_if = "When::is_always")]
+    pub when: When,
 }
 
 /// What a matching rule does. Deny beats allow.

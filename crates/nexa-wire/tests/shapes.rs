@@ -21,6 +21,19 @@ fn a_snapshot_of_version_1_reads_and_writes_back_the_same() {
 }
 
 #[test]
+fn limits_of_a_rule_in_time_are_read_and_written_back_and_none_that_is_unknown_is_passed_over() {
+    let when = r#""effect": "allow", "when": {"valid_from": "2026-12-01T00:00:00Z", "weekly": [
+        {"days": ["mon", "fri"], "from": "22:00", "to": "06:00", "zone": "Europe/Berlin"}]}"#;
+    let limited = SNAPSHOT.replace(r#""effect": "allow""#, when);
+    let snapshot: Snapshot = serde_json::from_str(&limited).unwrap();
+    assert!(!snapshot.rules[0].when.is_always() && sample().rules[0].when.is_always());
+    let written = serde_json::to_value(snapshot).unwrap();
+    assert_eq!(written, serde_json::from_str::<serde_json::Value>(&limited).unwrap());
+    let unknown = limited.replace("valid_from", "valid_sometimes");
+    assert!(serde_json::from_str::<Snapshot>(&unknown).is_err());
+}
+
+#[test]
 fn a_sealed_snapshot_survives_the_frame_byte_for_byte() {
     let sealed = Sealed::new(Revision(7), &sample()).unwrap();
     let frame = serde_json::to_string(&ToGateway { snapshot: Some(sealed) }).unwrap();
@@ -138,7 +151,7 @@ fn a_doctor_s_report_reads_like_this() {
 }
 
 /// Each question and answer of the local socket, as it stands on the wire.
-const LOCAL: [&str; 10] = [
+const LOCAL: [&str; 12] = [
     r#"{"version":1,"ask":"status"}"#,
     r#"{"version":1,"ask":"explain","peer":"laptop","destination":"10.20.0.10","protocol":"tcp","port":8443}"#,
     r#"{"version":1,"ask":"verify"}"#,
@@ -149,6 +162,8 @@ const LOCAL: [&str; 10] = [
     r#"{"answer":"refused","reason":"why"}"#,
     r#"{"answer":"flows","flows":[{"device":"0199e7a0-0000-7000-8000-000000000004","name":"laptop","owner":"Ada","source":"100.96.0.2","source_port":40000,"destination":"10.20.0.10","destination_port":443,"protocol":6,"rule":17,"phase":"answered","idle_seconds":3}],"total":1}"#,
     r#"{"answer":"flows","flows":[],"total":0}"#,
+    r#"{"answer":"explained","device":"0199e7a0-0000-7000-8000-000000000004","name":"laptop","owner":"Ada","query":{"peer":"laptop","destination":"10.20.0.10","protocol":"tcp","port":443},"revision":7,"generation":3,"policy":{"verdict":"no_rule"},"nearest":{"rule":17,"differs":"time","next":"2026-11-26T07:00:00Z"},"kernel":{"verdict":"no_rule"}}"#,
+    r#"{"answer":"explained","device":"0199e7a0-0000-7000-8000-000000000004","name":"laptop","owner":"Ada","query":{"peer":"laptop","destination":"10.20.0.10","protocol":"tcp","port":443},"revision":7,"generation":3,"policy":{"verdict":"no_rule"},"nearest":{"rule":17,"differs":"time"},"kernel":{"verdict":"no_rule"}}"#,
 ];
 
 #[test]
@@ -191,6 +206,13 @@ fn answers_of_the_local_socket_read_like_this() {
     let text = "laptop of Ada to icmp of 10.20.0.10: allowed by rule 17\n  policy: revision 7, generation 3\n  \
                 kernel: dropped before any rule is asked: lease_expired\n";
     assert_eq!(late.to_string(), text);
+    for (position, nearest) in [
+        (10, "rule 17 allows it, but not now: next from 2026-11-26 07:00:00 UTC"),
+        (11, "rule 17 allowed it, but its time is over"),
+    ] {
+        let Answer::Explained(untimely) = read(position) else { panic!() };
+        assert!(untimely.to_string().contains(&format!("  nearest: {nearest}\n")), "{untimely}");
+    }
     let Answer::Flows { flows, .. } = read(8) else { panic!() };
     let text = "laptop of Ada: tcp 100.96.0.2 port 40000 to 10.20.0.10 port 443, answered, allowed by rule 17, \
                 last heard 3 seconds ago";

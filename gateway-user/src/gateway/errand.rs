@@ -50,7 +50,8 @@ impl Gateway {
     async fn repair(&mut self) -> anyhow::Result<Generation> {
         let (lowered, lease_until) = match &self.in_force {
             Some(in_force) => {
-                (nexa_gateway_core::lower(&in_force.snapshot, &in_force.local)?, in_force.lease_until)
+                let lowered = nexa_gateway_core::lower(&in_force.snapshot, &in_force.local, Utc::now())?;
+                (lowered, in_force.lease_until)
             }
             None => (Lowered::default(), Utc::now() + LEASE),
         };
@@ -99,7 +100,7 @@ impl Gateway {
             .context("no snapshot is in force yet, so everything is refused; `status` says why")?;
         let peer = find(&in_force.snapshot, &query.peer)?;
         let packet = explain::Packet::of(&query, peer)?;
-        let (policy, nearest) = explain(&in_force.snapshot, &in_force.local, peer, &packet)?;
+        let (policy, nearest) = explain(&in_force.snapshot, &in_force.local, peer, &packet, Utc::now())?;
         let reader = Arc::clone(&lock(&self.dataplane).reader());
         let (verdict, state) = reader.decide(&packet.source, &packet.tuple)?;
         Ok(Explained {

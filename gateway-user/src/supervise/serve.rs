@@ -9,7 +9,7 @@ use nexa_wire::gateway::PeerReport;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::{JoinSet, spawn_blocking};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::Started;
 use crate::config::Settings;
@@ -25,6 +25,9 @@ use nexa_tunnel::PeerStatus;
 const TICK: Duration = Duration::from_secs(1);
 const REPORT_EVERY_TICKS: u64 = 5;
 const CONFIRM_EVERY_TICKS: u64 = 60;
+
+/// Longer than this nobody waits for a rule's time: the wall clock may be set meanwhile.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Why serving ended.
 pub enum End {
@@ -91,6 +94,11 @@ pub async fn serve(started: Started, settings: &Settings) -> anyhow::Result<End>
             biased;
             Some(offer) = offers.recv() => chores.take(&mut gateway, offer).await,
             Some(errand) = asked.recv() => gateway.run(errand).await,
+            () = sleep(gateway.stands_for().unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT)) => {
+                if gateway.is_due() {
+                    refresh(&mut gateway).await;
+                }
+            }
             _ = tick.tick() => {
                 if let Some(reason) = chores.tick(&mut gateway).await {
                     break End::TunnelFailed(reason);
@@ -116,6 +124,12 @@ pub async fn serve(started: Started, settings: &Settings) -> anyhow::Result<End>
     tasks.shutdown().await;
     tracing::info!("stopped; programs and guard stay, so nothing passes");
     Ok(end)
+}
+
+async fn refresh(gateway: &mut Gateway) {
+    if let Err(error) = gateway.refresh().await {
+        tracing::error!("the policy cannot be renewed; all is denied when its lease ends: {error:#}");
+    }
 }
 
 struct Chores {
@@ -162,9 +176,9 @@ impl Chores {
         gateway.store_again().await;
         if self.ticks.is_multiple_of(REPORT_EVERY_TICKS) {
             self.report(gateway, &statuses);
-            if let Err(error) = gateway.refresh().await {
-                tracing::error!("the policy cannot be renewed; all is denied when its lease ends: {error:#}");
-            }
+        }
+        if self.ticks.is_multiple_of(REPORT_EVERY_TICKS) || gateway.is_due() {
+            refresh(gateway).await;
         }
         if self.ticks.is_multiple_of(CONFIRM_EVERY_TICKS) && gateway.status.is_connected() {
             self.note_confirmation(gateway).await;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use nexa_abi::engine::{self, NOBODY, Now, Verdict};
 use nexa_abi::layout::Direction;
 use nexa_abi::packet;
@@ -14,9 +14,10 @@ use nexa_wire::snapshot::Snapshot;
 use crate::host::HostTables;
 use crate::oracle::Expected;
 use crate::packets::Packet;
+use crate::policy;
 use crate::trial::Answers;
 
-/// Nanoseconds since boot at which every packet arrives.
+/// The boot clock at [`policy::at`], nanoseconds.
 const NOW_NS: u64 = 1_000_000_000_000;
 
 /// Maps, and who fills them.
@@ -28,10 +29,10 @@ pub struct Engine {
     devices: HashMap<u32, DeviceId>,
 }
 
-/// The moment at which every policy is put in force.
+/// The moment at which every policy is put in force, for longer than any of its rules is looked at.
 pub fn moment() -> Moment {
-    let wall = Utc::now();
-    Moment { boot_ns: NOW_NS, wall, lease_until: wall + TimeDelta::days(1) }
+    let wall = policy::at();
+    Moment { boot_ns: NOW_NS, wall, lease_until: wall + TimeDelta::days(30) }
 }
 
 impl Engine {
@@ -40,15 +41,23 @@ impl Engine {
         Self { tables, ..Self::default() }
     }
 
-    /// What happens to a packet.
+    /// What happens to a packet at [`policy::at`].
     ///
     /// # Panics
     /// When nobody's packet goes on.
     pub fn answer(&self, direction: Direction, bytes: &[u8]) -> Expected {
+        self.answer_at(policy::at(), direction, bytes)
+    }
+
+    /// What happens to a packet at an instant after [`policy::at`], if the policy is not put in force anew meanwhile.
+    ///
+    /// # Panics
+    /// When nobody's packet goes on.
+    pub fn answer_at(&self, at: DateTime<Utc>, direction: Direction, bytes: &[u8]) -> Expected {
+        let passed_ns = (at - policy::at()).num_nanoseconds().and_then(|ns| u64::try_from(ns).ok());
+        let now = Now::at(&self.tables, NOW_NS + passed_ns.expect("within years"));
         let verdict = match packet::parse(bytes) {
-            Ok(mut packet) => {
-                engine::judge(&self.tables, &mut packet, direction, &Now::at(&self.tables, NOW_NS))
-            }
+            Ok(mut packet) => engine::judge(&self.tables, &mut packet, direction, &now),
             Err(reason) => Verdict::drop(NOBODY, reason),
         };
         let device = self.devices.get(&verdict.peer).copied();
@@ -68,7 +77,8 @@ impl Answers for Engine {
     }
 
     fn apply(&mut self, snapshot: &Snapshot) {
-        let lowered = lower(snapshot, &[]).expect("only policies that can be lowered are tried");
+        let lowered =
+            lower(snapshot, &[], policy::at()).expect("only policies that can be lowered are tried");
         let plan = match &mut self.installer {
             Some(installer) => installer.plan(&lowered, moment()),
             None => {

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
+use chrono::{DateTime, Utc};
 use nexa_abi::layout::Direction;
 use nexa_abi::reason::Reason;
 use nexa_policy::model::Peer;
@@ -11,6 +12,7 @@ use nexa_types::DeviceId;
 use nexa_wire::snapshot::Snapshot;
 
 use crate::packets::{Datagram, Nature, Packet, Part, Question};
+use crate::policy;
 
 /// What must happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,11 +43,18 @@ impl Expected {
 }
 
 /// The conversations that peers have begun so far. They outlive policies: each packet asks the policy of its time.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Oracle {
     begun: HashSet<Conversation>,
     /// What the first fragments were that passed.
     admitted: HashMap<(Direction, IpAddr, IpAddr, Datagram), Nature>,
+    at: DateTime<Utc>,
+}
+
+impl Default for Oracle {
+    fn default() -> Self {
+        Self { begun: HashSet::new(), admitted: HashMap::new(), at: policy::at() }
+    }
 }
 
 /// Who began, and how a packet of his looks.
@@ -63,6 +72,11 @@ impl Oracle {
     /// A new policy is in force. Conversations of devices that it does not know have ended, also should they return.
     pub fn change(&mut self, snapshot: &Snapshot) {
         self.begun.retain(|begun| snapshot.peers.iter().any(|peer| peer.device == begun.device));
+    }
+
+    /// From now on packets come at another instant than [`policy::at`].
+    pub fn set_clock(&mut self, at: DateTime<Utc>) {
+        self.at = at;
     }
 
     /// Asks the specification about a packet.
@@ -121,7 +135,7 @@ impl Oracle {
         let Some(asked) = packet.question().map(|question| Conversation::of(sender, &question)) else {
             return refused(Some(device), Reason::NoFlow);
         };
-        let word = asked.word(model, sender);
+        let word = asked.word(model, sender, self.at);
         if let Decision::Allow(_) = word {
             self.begun.insert(asked);
         }
@@ -147,7 +161,7 @@ impl Oracle {
     /// What policy says now of a conversation that was begun; it ends with a refusal.
     fn word(&mut self, model: &Model, initiator: &Peer, said: Option<Conversation>) -> Option<Decision> {
         let said = said.filter(|said| self.begun.contains(said))?;
-        let word = said.word(model, initiator);
+        let word = said.word(model, initiator, self.at);
         if !matches!(word, Decision::Allow(_)) {
             self.begun.remove(&said);
         }
@@ -200,9 +214,9 @@ impl Conversation {
         Self { device: initiator.device, source, destination, protocol, from_port, port }
     }
 
-    fn word(&self, model: &Model, initiator: &Peer) -> Decision {
+    fn word(&self, model: &Model, initiator: &Peer, at: DateTime<Utc>) -> Decision {
         let Self { destination, protocol, port, .. } = *self;
-        eval(model, initiator, &Probe { destination, protocol, port })
+        eval(model, initiator, &Probe { destination, protocol, port }, at)
     }
 }
 

@@ -1,17 +1,30 @@
 //! Random snapshots.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::LazyLock;
 
+use chrono::{DateTime, Datelike as _, DurationRound as _, TimeDelta, Timelike as _, Utc};
 use fastrand::Rng;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use nexa_types::when::{TimeOfDay, Window, Zone};
 use nexa_types::{
-    Cidr, DeviceId, GatewayId, GroupId, PortRange, Protocol, PublicKey, ResourceId, RuleId, UserId,
+    Cidr, DeviceId, GatewayId, GroupId, PortRange, Protocol, PublicKey, ResourceId, RuleId, UserId, When,
 };
 use nexa_wire::snapshot::{Effect, Network, Peer, Resource, Rule, Snapshot, Subject, Target, Traffic};
 use uuid::Uuid;
 
 /// Peers that exist in every snapshot of the same size; their addresses end in 2, 3, 4, …
 pub const MAX_PEERS: u8 = 6;
+
+/// The instant around which rules begin and end to speak: the minute in which this run began. The kernel has no other clock.
+pub fn at() -> DateTime<Utc> {
+    static AT: LazyLock<DateTime<Utc>> =
+        LazyLock::new(|| Utc::now().duration_trunc(TimeDelta::minutes(1)).expect("a minute is short"));
+    *AT
+}
+
+/// Limits in time are whole steps from [`at`], so that none is passed while a test runs.
+pub const STEP: TimeDelta = TimeDelta::hours(4);
 
 /// A snapshot in which much collides: few addresses, few ports, nested prefixes, denies among allows.
 pub fn snapshot(rng: &mut Rng) -> Snapshot {
@@ -140,7 +153,33 @@ fn rule(rng: &mut Rng, number: u32, resources: &[Resource]) -> Rule {
         effect: if rng.u8(0..5) == 0 { Effect::Deny } else { Effect::Allow },
         who: (0..rng.u8(1..3)).map(|_| subject(rng)).collect(),
         what: (0..rng.u8(1..3)).map(|_| Target::Resource(one(rng, resources).id)).collect(),
+        when: when(rng),
     }
+}
+
+/// Limits that often meet those of others, and of which about every second speaks at [`at`].
+fn when(rng: &mut Rng) -> When {
+    let mut span = || (at() + STEP * rng.i32(-2..=2), STEP * rng.i32(1..=4));
+    let ((from, lasts), other) = (span(), span());
+    match rng.u8(0..8) {
+        0 => When::new(Some(from), None, vec![]),
+        1 => When::new(None, Some(from), vec![]),
+        2 => When::new(Some(from), Some(from + lasts), vec![]),
+        3 => When::new(None, None, vec![window(from, lasts), window(other.0, other.1)]),
+        4 => When::new(None, Some(other.0), vec![window(from, lasts)]),
+        _ => Ok(When::ALWAYS),
+    }
+    .expect("in order")
+}
+
+/// A weekly window that is open at some time of this week.
+fn window(from: DateTime<Utc>, lasts: TimeDelta) -> Window {
+    let time = |at: DateTime<Utc>| {
+        let [hour, minute] =
+            [at.hour(), at.minute()].map(|number| u16::try_from(number).expect("of a clock"));
+        TimeOfDay::new(hour, minute).expect("of a clock")
+    };
+    Window::new([from.weekday()], time(from), time(from + lasts), Zone::UTC).expect("shorter than a day")
 }
 
 fn subject(rng: &mut Rng) -> Subject {

@@ -135,7 +135,7 @@ fn play<A: Answers>(
 /// What is wrong with the answers to these steps, if anything is. Policies that cannot be are no case at all.
 fn replay<A: Answers>(steps: &[Step], answers: &mut A) -> Option<String> {
     let can_be = |step: &Step| match step {
-        Step::Policy(snapshot) => lower(snapshot, &[]).is_ok(),
+        Step::Policy(snapshot) => lower(snapshot, &[], policy::at()).is_ok(),
         Step::Packet(..) => true,
     };
     if !steps.iter().all(can_be) {

@@ -55,7 +55,8 @@ fn a_daemon_that_starts_over_full_maps_serves_its_own_policy() {
             }
             tables = engine.tables;
         }
-        let (_, plan) = Installer::adopt(&tables.find(), &lower(&policy::empty(), &[]).unwrap(), moment());
+        let (_, plan) =
+            Installer::adopt(&tables.find(), &lower(&policy::empty(), &[], policy::at()).unwrap(), moment());
         tables.carry_out(&plan);
         assert_eq!(tables.len(), [0, 0, 0], "seed {seed}, case {case}");
     }
@@ -64,7 +65,7 @@ fn a_daemon_that_starts_over_full_maps_serves_its_own_policy() {
 #[test]
 fn a_device_keeps_its_index_over_a_restart() {
     let snapshot = policy::snapshot(&mut fastrand::Rng::with_seed(1));
-    let lowered = lower(&snapshot, &[]).unwrap();
+    let lowered = lower(&snapshot, &[], policy::at()).unwrap();
     let mut tables = HostTables::default();
     let (before, plan) = Installer::adopt(&Found::default(), &lowered, moment());
     tables.carry_out(&plan);

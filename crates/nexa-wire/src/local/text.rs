@@ -109,6 +109,13 @@ impl NearMiss {
     pub fn sentence(&self, query: &Query) -> String {
         let rule = self.rule;
         match &self.differs {
+            Difference::Time { next: Some(next) } => {
+                format!(
+                    "rule {rule} allows it, but not now: next from {}",
+                    next.format("%Y-%m-%d %H:%M:%S UTC")
+                )
+            }
+            Difference::Time { next: None } => format!("rule {rule} allowed it, but its time is over"),
             Difference::Port { allowed } => {
                 let used = query.port.map(|port| port.to_string()).unwrap_or_default();
                 format!("rule {rule} allows {}, you used {used}", list(allowed))

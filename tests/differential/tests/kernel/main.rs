@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use aya::{TestRun as _, TestRunOptions};
 use chrono::{TimeDelta, Utc};
 use nexa_abi::engine::Limit;
+use nexa_differential::policy;
 use nexa_gateway::dataplane::{Counters, Dataplane, Options};
 use nexa_gateway_core::lower;
 use nexa_wire::snapshot::Snapshot;
@@ -43,7 +44,7 @@ fn apply(dataplane: &mut Dataplane, snapshot: &Snapshot) {
 }
 
 fn apply_for(dataplane: &mut Dataplane, snapshot: &Snapshot, lease: TimeDelta) {
-    dataplane.apply(&lower(snapshot, &[]).unwrap(), Utc::now() + lease).unwrap();
+    dataplane.apply(&lower(snapshot, &[], policy::at()).unwrap(), Utc::now() + lease).unwrap();
 }
 
 fn run(dataplane: &Dataplane, program: &str, bytes: &[u8]) -> Answer {

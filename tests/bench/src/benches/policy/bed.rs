@@ -184,7 +184,8 @@ impl<'a> Bed<'a> {
 /// The shipped programs in force at a place.
 pub(super) fn installed(place: &Place, snapshot: &Snapshot) -> Result<Dataplane> {
     let mut dataplane = open()?;
-    dataplane.apply(&lower(snapshot, &[])?, Utc::now() + TimeDelta::days(1))?;
+    let now = Utc::now();
+    dataplane.apply(&lower(snapshot, &[], now)?, now + TimeDelta::days(1))?;
     place.namespace.run(|| dataplane.attach(IN))??;
     Ok(dataplane)
 }

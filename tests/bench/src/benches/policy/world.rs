@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use fastrand::Rng;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use nexa_types::{
-    Cidr, DeviceId, GatewayId, GroupId, PortRange, Protocol, PublicKey, ResourceId, RuleId, UserId,
+    Cidr, DeviceId, GatewayId, GroupId, PortRange, Protocol, PublicKey, ResourceId, RuleId, UserId, When,
 };
 use nexa_wire::snapshot::{Effect, Network, Peer, Resource, Rule, Snapshot, Subject, Target, Traffic};
 use uuid::Uuid;
@@ -43,7 +43,7 @@ pub(super) fn snapshot(peers: u32, rules: u32, effect: Effect) -> Result<Snapsho
         let name = format!("resource-{number}");
         snapshot.resources.push(Resource { id: resource, name, cidrs, devices: vec![], traffic });
         let (id, what) = (RuleId(number + 1), vec![Target::Resource(resource)]);
-        snapshot.rules.push(Rule { id, effect, who: vec![who], what });
+        snapshot.rules.push(Rule { id, effect, who: vec![who], what, when: When::ALWAYS });
     }
     Ok(snapshot)
 }
