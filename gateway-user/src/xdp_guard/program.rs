@@ -167,7 +167,10 @@ impl Program {
     }
 
     /// The program, to be attached.
-    pub(super) fn xdp_mut(&mut self) -> anyhow::Result<&mut Xdp> {
+    ///
+    /// # Errors
+    /// As [`Program::xdp`].
+    pub fn xdp_mut(&mut self) -> anyhow::Result<&mut Xdp> {
         xdp(&mut self.ebpf)
     }
 }

@@ -18,6 +18,7 @@ mod cases;
 mod conntrack;
 mod entries;
 mod frame;
+mod guard;
 mod inject;
 mod nft;
 mod place;
@@ -25,7 +26,7 @@ mod world;
 
 pub(super) const BENCH: Bench = Bench { name: "policy", run, goals: &GOALS };
 
-const GOALS: [Goal; 8] = [
+const GOALS: [Goal; 10] = [
     Goal { of: "live_ratio", figure: Median, limit: AtMost(0.25) },
     Goal { of: "live_growth", figure: Median, limit: AtMost(1.1) },
     Goal { of: "class_2k_ratio", figure: Median, limit: AtMost(0.8) },
@@ -34,10 +35,12 @@ const GOALS: [Goal; 8] = [
     Goal { of: "class_growth", figure: Median, limit: AtMost(2.0) },
     Goal { of: "new_2k_ratio", figure: Median, limit: AtMost(1.0) },
     Goal { of: "new_20k_ratio", figure: Median, limit: AtMost(1.0) },
+    Goal { of: "guard_malformed_ratio", figure: Median, limit: AtMost(0.35) },
+    Goal { of: "guard_unknown_ratio", figure: Median, limit: AtMost(0.5) },
 ];
 
 /// Quotients of what was measured: name, dividend, divisors of which the least counts, and what it is.
-const RATIOS: [(&str, &str, &[&str], &str); 8] = [
+const RATIOS: [(&str, &str, &[&str], &str); 10] = [
     ("live_ratio", "live_ours_2k_ns", &["live_conntrack_ns"], "a live flow's packet: ours by conntrack's"),
     ("live_growth", "live_ours_100k_ns", &["live_ours_2k_ns"], "a live flow's packet: 100k rules by 2k"),
     (
@@ -66,6 +69,18 @@ const RATIOS: [(&str, &str, &[&str], &str); 8] = [
         "a flow's first packet, 2k rules: ours by conntrack's",
     ),
     ("new_20k_ratio", "new_ours_20k_ns", &["new_conntrack_20k_ns"], "the same with 20k rules"),
+    (
+        "guard_malformed_ratio",
+        "guard_malformed_ns",
+        &["guard_tc_drop_ns"],
+        "junk by its form: the guard by TC",
+    ),
+    (
+        "guard_unknown_ratio",
+        "guard_unknown_ns",
+        &["guard_tc_drop_ns"],
+        "junk by its receiver: the guard by TC",
+    ),
 ];
 
 fn run(setting: &Setting<'_>, say: &mut dyn FnMut(&str)) -> Result<Vec<Series>> {
@@ -99,6 +114,10 @@ fn measure(setting: &Setting<'_>, ledger: &Ledger, say: &mut dyn FnMut(&str)) ->
     }
     let series = interleave::run(&mut bed, &cases, setting.rounds, say)?;
     let mut results = cases::above_floors(&needed, &series)?;
+    if guard::names().any(|name| setting.wants(name)) {
+        say("the XDP guard");
+        results.extend(guard::measure(&bed, setting.rounds, say)?);
+    }
     let ratios = ratios(&results)?;
     results.extend(ratios);
     Ok(results)
@@ -123,11 +142,13 @@ fn ratios(results: &[Series]) -> Result<Vec<Series>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{GOALS, RATIOS, cases};
+    use super::{GOALS, RATIOS, cases, guard};
 
     #[test]
     fn every_ratio_is_of_cases_and_every_goal_of_a_ratio() {
-        let is_case = |name: &str| cases::ALL.iter().any(|case| case.name == name);
+        let is_case = |name: &str| {
+            cases::ALL.iter().map(|case| case.name).chain(guard::names()).any(|case| case == name)
+        };
         for (name, dividend, divisors, _) in RATIOS {
             assert!(is_case(dividend) && divisors.iter().all(|divisor| is_case(divisor)), "{name}");
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet, hash_map::Entry};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use aya::programs::TcAttachType;
 use chrono::{TimeDelta, Utc};
 use nexa_gateway::dataplane::{Attachment, Dataplane, Options};
@@ -170,6 +170,15 @@ impl<'a> Bed<'a> {
     ) -> Result<f64> {
         self.injector(size, packets)?;
         self.arms[arm].measure(&self.injectors[&(size, packets)], count, verdict)
+    }
+
+    /// Fails where our programs follow another number of flows: then packets were decided anew among those measured.
+    pub(super) fn expect_flows(&self, arm: usize, count: u32) -> Result<()> {
+        if let Decider::Ours(dataplane) = &self.arms[arm].decider {
+            let flows = dataplane.reader().flows()?.len();
+            ensure!(u32::try_from(flows) == Ok(count), "{flows} flows are live, and not {count}");
+        }
+        Ok(())
     }
 
     /// Ends all flows, ours or those of conntrack.

@@ -167,14 +167,17 @@ impl Measured {
         let known = if matches!(self.by, Conntrack(_)) { Verdict::Known } else { Verdict::Allowed };
         match self.regime {
             Live => {
-                // Flows end while other cases run, so each time they begin anew; and are answered, which conntrack
-                // waits for before it calls them established.
+                // Flows end while other cases run, so each time they begin anew, in a table where no others are in
+                // their way; and are answered, which conntrack waits for before it calls them established.
+                bed.forget_flows(arm)?;
                 let lap = bed.injector(size, Packets::Flows)?.frames();
                 bed.inject(arm, size, Packets::Flows, lap)?;
                 if known == Verdict::Known {
                     bed.inject(arm, size, Packets::Answers, lap)?;
                 }
-                bed.measure(arm, size, Packets::Flows, COUNT, known)
+                let ns = bed.measure(arm, size, Packets::Flows, COUNT, known)?;
+                bed.expect_flows(arm, lap)?;
+                Ok(ns)
             }
             New => {
                 bed.forget_flows(arm)?;

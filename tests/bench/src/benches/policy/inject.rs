@@ -4,7 +4,9 @@ use anyhow::{Context as _, Result, ensure};
 use aya::{
     Ebpf, EbpfLoader, TestRun as _, TestRunOptions,
     maps::{Array, MapData, PerCpuArray},
-    programs::{LinkOrder, SchedClassifier, TcAttachType, TestRunAttrs, Xdp, tc::TcAttachOptions},
+    programs::{
+        LinkOrder, SchedClassifier, TcAttachType, TestRunAttrs, Xdp, tc::TcAttachOptions, xdp::XdpMode,
+    },
 };
 use nix::time::{ClockId, clock_gettime};
 
@@ -19,8 +21,12 @@ const BATCH: u32 = 64;
 /// What becomes of a frame: an XDP action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
+    /// Thrown away at once: what injecting alone costs.
+    Drop = 1,
     /// Received by the interface.
     Pass = 2,
+    /// Sent by the interface: its peer receives it.
+    Transmit = 3,
 }
 
 /// Whether flows are the same after the last frame as before.
@@ -95,22 +101,33 @@ fn thread_time() -> Result<f64> {
     Ok(time.tv_sec() as f64 * 1e9 + time.tv_nsec() as f64)
 }
 
-/// A classifier at an interface, which counts.
+/// A program at an interface that ends packets, and counts them.
 pub(super) struct Counter {
     ebpf: Ebpf,
-    name: &'static str,
 }
 
 impl Counter {
     /// Ends every packet at an interface of this thread's namespace, behind all programs that are there.
     pub(super) fn end(interface: &str, at: TcAttachType) -> Result<Self> {
-        let mut counter =
-            Self { ebpf: Ebpf::load(OBJECT).context("the kernel refused the counter's map")?, name: "end" };
+        let mut counter = Self::load()?;
         let program: &mut SchedClassifier =
-            counter.ebpf.program_mut(counter.name).context("no such program")?.try_into()?;
+            counter.ebpf.program_mut("end").context("no such program")?.try_into()?;
         program.load().context("the kernel refused the counter")?;
         program.attach_with_options(interface, at, TcAttachOptions::TcxOrder(LinkOrder::last()))?;
         Ok(counter)
+    }
+
+    /// Ends every frame in the driver of an interface of this thread's namespace.
+    pub(super) fn discard(interface: &str) -> Result<Self> {
+        let mut counter = Self::load()?;
+        let program: &mut Xdp = counter.ebpf.program_mut("discard").context("no such program")?.try_into()?;
+        program.load().context("the kernel refused the counter")?;
+        program.attach(interface, XdpMode::Driver).context("no native XDP")?;
+        Ok(counter)
+    }
+
+    fn load() -> Result<Self> {
+        Ok(Self { ebpf: Ebpf::load(OBJECT).context("the kernel refused the counter's map")? })
     }
 
     /// Packets so far.

@@ -11,13 +11,14 @@ use super::inject::{Counter, Injector};
 
 /// The interface that receives.
 pub(super) const IN: &str = "in";
+/// The other end of it.
+pub(super) const PEER: &str = "in-peer";
 /// The interface that what is forwarded leaves by.
 const OUT: &str = "out";
 
-/// A namespace and the index of its interface [`IN`].
+/// A namespace with the interface [`IN`].
 pub(super) struct Place {
     pub(super) namespace: Namespace,
-    interface: u32,
 }
 
 impl Place {
@@ -26,13 +27,13 @@ impl Place {
         let name = prefix.name(name);
         ledger.namespace(&name)?;
         let namespace = Namespace::new(&name)?;
-        namespace.ip([
-            "link add in address 02:00:00:00:00:01 type veth peer name in-peer",
-            "link set in up",
-            "link set in-peer up",
-        ])?;
-        let interface = namespace.run(|| nix::net::if_::if_nametoindex(IN))?.context("no interface")?;
-        Ok(Self { namespace, interface })
+        namespace.ip(["link add in address 02:00:00:00:00:01 type veth peer name in-peer"])?;
+        // Its kernel would greet its neighbours, and what it sends would be counted with what is injected.
+        namespace
+            .run(|| fs::write(format!("/proc/sys/net/ipv6/conf/{PEER}/disable_ipv6"), "1"))?
+            .context("cannot silence the other end")?;
+        namespace.ip(["link set in up", "link set in-peer up"])?;
+        Ok(Self { namespace })
     }
 
     /// Has it forward everything to another interface, where a program ends and counts it.
@@ -62,11 +63,17 @@ impl Place {
         self.namespace.run(|| Counter::end(OUT, TcAttachType::Egress))?
     }
 
-    /// Injects frames, on the machine's last CPU; returns the nanoseconds of one.
+    /// Injects frames as if [`IN`] had received them, on the machine's last CPU; returns the nanoseconds of one.
     pub(super) fn inject(&self, injector: &Injector, count: u32) -> Result<f64> {
+        self.inject_at(IN, injector, count)
+    }
+
+    /// As [`Self::inject`], at an interface.
+    pub(super) fn inject_at(&self, interface: &str, injector: &Injector, count: u32) -> Result<f64> {
         self.namespace.run(|| {
             stay_on_last_cpu()?;
-            injector.run(self.interface, count)
+            let index = nix::net::if_::if_nametoindex(interface).context("no interface")?;
+            injector.run(index, count)
         })?
     }
 }
