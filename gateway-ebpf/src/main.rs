@@ -9,7 +9,6 @@ mod maps;
 mod skb;
 
 use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
-use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use nexa_abi::engine::{self, NOBODY, Now, Verdict};
@@ -17,7 +16,7 @@ use nexa_abi::layout::{Direction, Event, FLOW_BEGAN};
 use nexa_abi::packet::{self, Packet};
 use nexa_abi::{MARK_ALLOWED, MARK_MASK};
 
-use crate::maps::{Count, Maps};
+use crate::maps::{Count, Maps, Scratch};
 use crate::skb::Skb;
 
 /// What peers send: runs before netfilter sees the packet.
@@ -36,9 +35,9 @@ pub fn nexa_egress(context: TcContext) -> i32 {
 #[inline(always)]
 fn filter(context: &TcContext, direction: Direction) -> i32 {
     let skb = Skb::new(context);
-    // SAFETY: the helper takes no arguments and is there since Linux 5.8.
-    let now = Now::at(&Maps, unsafe { bpf_ktime_get_boot_ns() });
-    let Some(packet) = maps::packet() else { return TC_ACT_SHOT };
+    let Some(scratch) = Scratch::here() else { return TC_ACT_SHOT };
+    let now = Now::at(&Maps, scratch.now_ns());
+    let packet = &mut scratch.packet;
     let verdict = match packet::parse_into(&skb, packet) {
         Ok(()) => engine::judge(&Maps, packet, direction, &now),
         Err(reason) => {

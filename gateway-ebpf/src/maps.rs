@@ -1,6 +1,7 @@
 //! The maps, as the engine asks them and as counters are kept.
 
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
+use aya_ebpf::helpers::{bpf_jiffies64, bpf_ktime_get_boot_ns};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::Key;
 use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf};
@@ -43,7 +44,7 @@ static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 18, 0);
 /// The packet at hand: outside of the stack, of which all programs together have 512 bytes. A program runs to its end
 /// before the next begins on the same CPU.
 #[map]
-static PACKET: PerCpuArray<Packet> = PerCpuArray::with_max_entries(1, 0);
+static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 static PEER_COUNTERS: PerCpuArray<PeerCounters> = PerCpuArray::with_max_entries(MAX_PEERS, 0);
 #[map]
@@ -55,11 +56,35 @@ static DROPS: PerCpuArray<u64> = PerCpuArray::with_max_entries(DROP_COUNTERS, 0)
 #[unsafe(no_mangle)]
 static NEW_FLOW_LIMIT: Limit = Limit::NONE;
 
-/// The place for the packet at hand.
-pub fn packet() -> Option<&'static mut Packet> {
-    let packet = PACKET.get_ptr_mut(0)?;
-    // SAFETY: a valid element, this CPU's own, and each program asks once. Zero and whatever a program wrote are packets.
-    Some(unsafe { &mut *packet })
+/// What a program keeps for itself on this CPU.
+pub struct Scratch {
+    /// The packet at hand.
+    pub packet: Packet,
+    /// The kernel's timer ticks when the clock was last read, and what it said.
+    ticks: u64,
+    boot_ns: u64,
+}
+
+impl Scratch {
+    /// This CPU's.
+    pub fn here() -> Option<&'static mut Self> {
+        let scratch = SCRATCH.get_ptr_mut(0)?;
+        // SAFETY: a valid element, this CPU's own, and each program asks once. Zero and whatever a program wrote are valid.
+        Some(unsafe { &mut *scratch })
+    }
+
+    /// The boot clock as of the last timer tick, nanoseconds: ticks are memory that a program may read, the clock is a
+    /// call and a register of the processor, and nothing here is decided by milliseconds.
+    pub fn now_ns(&mut self) -> u64 {
+        // SAFETY: the helper takes no arguments and is there since Linux 5.5.
+        let ticks = unsafe { bpf_jiffies64() };
+        if ticks != self.ticks || self.boot_ns == 0 {
+            self.ticks = ticks;
+            // SAFETY: the helper takes no arguments and is there since Linux 5.8.
+            self.boot_ns = unsafe { bpf_ktime_get_boot_ns() };
+        }
+        self.boot_ns
+    }
 }
 
 /// Tells whoever listens; nobody has to.

@@ -2,6 +2,8 @@
 //!
 //! The BPF programs and the tests on the host run this same code, each with its own [`Tables`].
 
+use core::hint::black_box;
+
 use crate::layout::{
     DEFAULT_DENY_SLOT, DestKey, Direction, FlowKey, FlowValue, FragmentKey, FragmentValue, PeerKey, PortsKey,
     PortsValue, Profile, State, Usage,
@@ -89,8 +91,11 @@ pub const NOBODY: u32 = u32::MAX;
 
 impl Verdict {
     /// A packet that ends before any rule was asked.
-    pub const fn drop(peer: u32, reason: Reason) -> Self {
-        Self { dropped: Some(reason), peer, rule: 0, slot: DEFAULT_DENY_SLOT, began: false }
+    #[inline(always)]
+    pub fn drop(peer: u32, reason: Reason) -> Self {
+        // Opaque: of zeros side by side LLVM makes a call that writes them byte by byte.
+        let (rule, slot) = (black_box(0), DEFAULT_DENY_SLOT);
+        Self { dropped: Some(reason), peer, rule, slot, began: false }
     }
 }
 
@@ -121,7 +126,7 @@ fn ingress<T: Tables>(tables: &T, packet: &Packet, orphan: bool, now: &Now) -> V
         }
         known_to_be_absent = glance.state == ABSENT;
     }
-    let mut profile = Profile::default();
+    let mut profile = nobody();
     if let Some(reason) = profile_of(tables, &packet.source, Reason::UnknownSource, now, &mut profile) {
         return Verdict::drop(profile.peer, reason);
     }
@@ -169,7 +174,7 @@ fn egress<T: Tables>(tables: &T, packet: &Packet, orphan: bool, now: &Now) -> Ve
             return glance.verdict();
         }
     }
-    let mut profile = Profile::default();
+    let mut profile = nobody();
     if let Some(reason) = profile_of(tables, &packet.destination, Reason::UnknownPeer, now, &mut profile) {
         return Verdict::drop(profile.peer, reason);
     }
@@ -205,11 +210,19 @@ const fn begun<'a>(packet: &'a Packet, reversed: &'a FlowKey) -> (&'a FlowKey, &
 /// The verdict on a packet that nobody sent: [`judge`] as it would be without any flow. It makes none.
 pub fn hypothetical<T: Tables>(tables: &T, source: &PeerKey, tuple: &FlowKey, now_ns: u64) -> Verdict {
     let now = Now::at(tables, now_ns);
-    let mut profile = Profile::default();
+    let mut profile = nobody();
     match profile_of(tables, source, Reason::UnknownSource, &now, &mut profile) {
         None => verdict_of(&profile, &decide(tables, &profile, tuple, now_ns)),
         Some(reason) => Verdict::drop(profile.peer, reason),
     }
+}
+
+/// A place for a profile.
+#[inline(always)]
+fn nobody() -> Profile {
+    // Opaque, for the reason given at [`Verdict::drop`].
+    let zero = black_box(0);
+    Profile { peer: NOBODY, shared: zero, own: zero, epoch: zero, lease_until_ns: zero.into() }
 }
 
 /// Finds the profile of the peer with an address, and says why it is none to go by. [`Profile::peer`] is always written,

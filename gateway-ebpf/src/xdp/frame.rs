@@ -1,5 +1,7 @@
 //! A frame in the driver's memory, from its Ethernet header on.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::bindings::xdp_md;
 use aya_ebpf::helpers::bpf_xdp_load_bytes;
 use aya_ebpf::programs::XdpContext;
@@ -43,6 +45,15 @@ impl Bytes for Frame {
         // SAFETY: N bytes from here on are the frame's, as was just compared.
         *bytes = unsafe { (start as *const [u8; N]).read_unaligned() };
         true
+    }
+
+    // Not by way of a buffer of zeros, which would be cleared byte by byte.
+    #[inline(always)]
+    fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        let mut bytes = MaybeUninit::<[u8; N]>::uninit();
+        // SAFETY: arrays of bytes are written and never read through the reference; it is all written where the answer
+        // is yes.
+        unsafe { self.load_into(offset, bytes.assume_init_mut()).then(|| bytes.assume_init()) }
     }
 
     fn len(&self) -> u32 {
