@@ -19,6 +19,8 @@ mod devices;
 mod flows;
 mod fragments;
 mod limits;
+mod reasons;
+mod reload;
 mod restart;
 mod specification;
 mod swap;

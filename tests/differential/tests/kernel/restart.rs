@@ -13,7 +13,7 @@ use crate::flows::{granted, revoked};
 use crate::{Answer, apply, flat, run};
 
 /// Runs `test` on a thread with a network namespace and a bpffs of its own; both end with the thread.
-fn apart(test: impl FnOnce(&Path) + Send + 'static) {
+pub fn apart(test: impl FnOnce(&Path) + Send + 'static) {
     let thread = std::thread::spawn(|| {
         // SAFETY: only moves this thread into new namespaces.
         let result = unsafe { libc::unshare(libc::CLONE_NEWNS | libc::CLONE_NEWNET) };
@@ -46,7 +46,7 @@ fn c_string(path: &Path) -> std::ffi::CString {
 }
 
 /// The commands run in the thread's namespaces, which children inherit.
-fn ip(arguments: &str) {
+pub fn ip(arguments: &str) {
     let status = Command::new("ip").args(arguments.split(' ')).status().unwrap();
     assert!(status.success(), "ip {arguments}");
 }
