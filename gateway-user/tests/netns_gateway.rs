@@ -9,9 +9,12 @@ mod netns {
     mod daemon;
     mod doctor;
     mod guard;
+    mod hostile;
     mod interface;
     mod lab;
     mod local;
     mod run;
+    mod scene;
+    mod tap;
     mod xdp_guard;
 }

@@ -36,7 +36,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Installs what is missing: system packages, the eBPF toolchain, Node.
+    /// Installs what is missing: system packages, the eBPF toolchain, Node, scapy.
     Setup,
     /// Builds the gateway's eBPF programs into target/ebpf.
     Ebpf,

@@ -7,6 +7,7 @@ use crate::{checkout::Checkout, progress::say};
 pub mod cargo_tool;
 mod node;
 mod packages;
+mod scapy;
 pub mod toolchain;
 
 pub use node::path as node_path;
@@ -19,6 +20,7 @@ pub fn run(checkout: &Checkout) -> Result<()> {
     packages::install(checkout)?;
     toolchain::install(checkout)?;
     node::install(checkout)?;
+    scapy::install(checkout)?;
     say("setup: everything needed is installed");
     Ok(())
 }

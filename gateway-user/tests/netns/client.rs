@@ -11,6 +11,7 @@ use nexa_wire::snapshot::{Sealed, Snapshot};
 
 use super::daemon::Host;
 use super::lab::{Neighbour, in_namespace, run, runtime, wait_for};
+use super::tap::Tap;
 use crate::fake_control::FakeControl;
 
 /// wireguard-go in a namespace of its own, on the other end of a cable.
@@ -69,6 +70,18 @@ impl Client {
             peer.trim()
         ));
         place.run(&format!("ip route add {prefix} dev {interface}"));
+    }
+
+    /// Lets it send to anywhere, and take packets from anywhere, whatever its routes say.
+    pub fn allow_anywhere(&self) {
+        let Self { place, interface, .. } = self;
+        let peer = place.run(&format!("wg show {interface} peers"));
+        place.run(&format!("wg set {interface} peer {} allowed-ips 0.0.0.0/0,::/0", peer.trim()));
+    }
+
+    /// Its own end of the tunnel, below its IP stack.
+    pub fn tap(&self) -> Tap {
+        self.place.inside(|| Tap::open(&self.interface))
     }
 
     pub fn pings(&self, address: &str) -> bool {

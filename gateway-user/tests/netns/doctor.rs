@@ -52,14 +52,14 @@ fn of(report: &Report, check: &str) -> Vec<Finding> {
 }
 
 /// The one finding of a check.
-fn one(arguments: &str, check: &str) -> Finding {
+pub fn one(arguments: &str, check: &str) -> Finding {
     let report = doctor(arguments);
     let [finding] = &of(&report, check)[..] else { panic!("{report}") };
     finding.clone()
 }
 
 /// Does what a remedy says, as a person would: its lines go to a shell.
-fn apply(finding: &Finding) {
+pub fn apply(finding: &Finding) {
     let remedy = finding.remedy.as_ref().unwrap();
     let done = Command::new("sh").args(["-ec", remedy]).output().unwrap();
     assert!(done.status.success(), "{remedy}\n{}", text(&done));
@@ -135,7 +135,7 @@ fn a_missing_uplink_is_named() {
 }
 
 /// What Docker leaves in a host's tables, as nft lists it.
-const DOCKER: &str = "
+pub const DOCKER: &str = "
 table ip filter {
   chain DOCKER-USER {
     counter return

@@ -191,14 +191,22 @@ impl Wire {
     /// The next packet that `wanted` likes, others are passed over; `None` once nothing came for `limit`.
     pub fn receive(&mut self, limit: Duration, wanted: impl Fn(&Packet) -> bool) -> Option<Packet> {
         let deadline = Instant::now() + limit;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let bytes = self.receive_bytes(left)?;
+            if let Some(packet) = Packet::read(&bytes).filter(|packet| wanted(packet)) {
+                return Some(packet);
+            }
+        }
+    }
+
+    /// The next packet, as it is; `None` once nothing came for `limit`.
+    pub fn receive_bytes(&mut self, limit: Duration) -> Option<Vec<u8>> {
+        let deadline = Instant::now() + limit;
         let mut buffer = [0; 65536];
         loop {
             match self.file.read(&mut buffer) {
-                Ok(length) => {
-                    if let Some(packet) = Packet::read(&buffer[..length]).filter(|packet| wanted(packet)) {
-                        return Some(packet);
-                    }
-                }
+                Ok(length) => return Some(buffer[..length].to_vec()),
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                     let left = deadline.checked_duration_since(Instant::now())?;
                     let mut ready = [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)];
@@ -298,7 +306,7 @@ impl Packet {
 }
 
 /// RFC 1071.
-fn checksum(bytes: &[u8]) -> [u8; 2] {
+pub fn checksum(bytes: &[u8]) -> [u8; 2] {
     let mut sum: u32 = bytes
         .chunks(2)
         .map(|pair| u32::from(u16::from_be_bytes([pair[0], *pair.get(1).unwrap_or(&0)])))
