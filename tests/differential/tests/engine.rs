@@ -22,7 +22,7 @@ fn the_engine_says_what_the_specification_says() {
             Err(disagreement) => panic!("seed {seed}, case {case}\n{disagreement}"),
         }
     }
-    let seen = count.passed.iter().all(|passed| *passed > 2_000);
+    let seen = count.passed.iter().all(|passed| *passed > 1_000);
     assert!(seen, "seed {seed}: {count:?}; packets must pass in both directions");
 }
 
