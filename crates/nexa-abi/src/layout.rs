@@ -12,8 +12,14 @@ pub const MAX_PEERS: u32 = 16_384;
 /// Most rules of one policy. Two policies, and a rest that waits before it is given again, fit into the slots.
 pub const MAX_RULES: u32 = RULE_SLOTS / 2 - 2;
 
-/// Positions in the RULE_COUNTERS map. What rules count is dense there, whatever their numbers are.
+/// Positions in the RULE_COUNTERS map, unless a gateway is told to count fewer rules apart. What rules count is dense
+/// there, whatever their numbers are.
 pub const RULE_SLOTS: u32 = 1 << 18;
+
+/// Positions that policies of up to `max_rules` rules need.
+pub const fn rule_slots(max_rules: u32) -> u32 {
+    2 * (max_rules + 2)
+}
 
 /// Where packets are counted that no rule speaks of.
 pub const DEFAULT_DENY_SLOT: u32 = 0;

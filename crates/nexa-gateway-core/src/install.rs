@@ -10,12 +10,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use chrono::{DateTime, TimeDelta, Utc};
 use nexa_abi::layout::{
     DestKey, EMPTY_CLASS, EMPTY_SET, MAX_PEERS, MAX_SET, PeerKey, PeerValue, PortsKey, PortsValue, Profile,
-    State,
+    RULE_SLOTS, State,
 };
 use nexa_types::{DeviceId, RuleId};
 
 use crate::content::Content;
 use crate::lower::{DestEntry, Lowered, LoweredPeer, PortsEntry};
+use crate::room::Room;
 use crate::slots::Slots;
 
 /// A prefix of the DEST map with its number given.
@@ -32,9 +33,11 @@ pub struct Plan {
     pub insert_dest: Vec<Dest>,
     /// Into PEERS. Without effect before the flip: the live bank has no profile for them.
     pub insert_peers: Vec<(PeerKey, PeerValue)>,
-    /// Into PROFILES, by position; all of the idle bank.
+    /// Into PROFILES, by position; all of the idle bank, or nothing of it.
     pub profiles: Vec<(u32, Profile)>,
-    /// Into STATE: the flip.
+    /// Into PROFILES, by position, where one store in the live bank is all that changes for a device.
+    pub patches: Vec<(u32, Patch)>,
+    /// Into STATE: the flip. The bank stays where there are patches.
     pub state: State,
     /// From PEERS, after the flip: addresses without a device.
     pub delete_peers: Vec<PeerKey>,
@@ -46,6 +49,19 @@ pub struct Plan {
     pub reset_counters: Vec<u32>,
     /// Slots of rules whose counters start anew, before the flip.
     pub reset_rules: Vec<u32>,
+}
+
+/// What changes of a profile under the eyes of programs: one aligned store, so that none of them sees half of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patch {
+    /// Nobody is there any more. The rest of the profile is cleared once no program may look at it.
+    Gone,
+    /// [`Profile::lease_until_ns`].
+    Lease(u64),
+    /// [`Profile::shared`].
+    Shared(u32),
+    /// [`Profile::own`].
+    Own(u32),
 }
 
 /// Boot clock and wall clock at one moment, and until when the policy may be served at all.
@@ -117,7 +133,7 @@ impl<T> Default for Numbers<T> {
 }
 
 /// What a daemon that starts finds in pinned maps: everything an earlier one left.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Found {
     /// The live generation.
     pub state: State,
@@ -129,6 +145,22 @@ pub struct Found {
     pub ports: Vec<(u32, PortsKey)>,
     /// Numbers of rules with their slots, as PORTS has them.
     pub rules: BTreeSet<(u32, u32)>,
+    /// How many slots there are.
+    pub rule_slots: u32,
+}
+
+/// Empty maps.
+impl Default for Found {
+    fn default() -> Self {
+        Self {
+            state: State::default(),
+            peers: Vec::new(),
+            dest: Vec::new(),
+            ports: Vec::new(),
+            rules: BTreeSet::new(),
+            rule_slots: RULE_SLOTS,
+        }
+    }
 }
 
 impl Installer {
@@ -149,7 +181,7 @@ impl Installer {
         installer.sets.last = last(&mut found.dest.iter().map(|(_, key)| key.set()));
         installer.classes.last = last(&mut found.ports.iter().map(|(_, key)| number(key.class)));
         installer.keep_indexes(found, lowered);
-        installer.slots = Slots::found(&found.rules);
+        installer.slots = Slots::found(&found.rules, found.rule_slots);
         // Nothing is known of either bank: write every position of the idle one.
         installer.written = [(0..MAX_PEERS).collect(), (0..MAX_PEERS).collect()];
 
@@ -193,6 +225,23 @@ impl Installer {
         plan
     }
 
+    /// Plans that `devices` are gone at once, whatever room there is: it takes none. Sets are left for the next plan.
+    pub fn expel(&mut self, devices: &BTreeSet<DeviceId>) -> Plan {
+        self.generation += 2;
+        let mut plan = Plan { state: State::new(self.generation), ..Plan::default() };
+        let bank = plan.state.bank();
+        for device in devices {
+            let Some(Installed { index, addresses, .. }) = self.peers.remove(device) else { continue };
+            plan.patches.push((bank * MAX_PEERS + index, Patch::Gone));
+            plan.delete_peers.extend(addresses);
+            self.written[bank as usize].remove(&index);
+            self.free.push_back(index);
+        }
+        let gone: HashSet<u32> = plan.patches.iter().map(|(position, _)| *position).collect();
+        self.live.retain(|(position, _)| !gone.contains(position));
+        plan
+    }
+
     /// The live generation.
     pub const fn generation(&self) -> u64 {
         self.generation
@@ -200,9 +249,6 @@ impl Installer {
 
     /// What is in the maps, if nobody but this gateway wrote to them.
     pub fn content(&self) -> Content {
-        let peers = self.peers.values().flat_map(|installed| {
-            installed.addresses.map(|address| (address, PeerValue { peer: installed.index }))
-        });
         let dest = self.sets.by_content.iter().flat_map(|(set, number)| {
             set.iter().map(|entry| dest(*entry, *number)).map(|(bits, key, class)| ((bits, key), class))
         });
@@ -214,11 +260,28 @@ impl Installer {
         });
         Content {
             state: State::new(self.generation),
-            peers: peers.collect(),
+            peers: self.addresses().collect(),
             profiles: self.live.iter().copied().collect(),
             dest: dest.collect(),
             ports: ports.collect(),
         }
+    }
+
+    /// Entries that the live generation has.
+    pub fn room(&self) -> Room {
+        Room {
+            peers: self.peers.len() * 2,
+            dest: self.sets.by_content.keys().map(Vec::len).sum(),
+            ports: self.classes.by_content.keys().map(Vec::len).sum(),
+        }
+    }
+
+    /// Addresses, each with the index of the device that has it.
+    pub fn addresses(&self) -> impl Iterator<Item = (PeerKey, PeerValue)> + '_ {
+        let of = |installed: &Installed| {
+            installed.addresses.map(|address| (address, PeerValue { peer: installed.index }))
+        };
+        self.peers.values().flat_map(of)
     }
 
     /// Rules by the slot that counters know them under, without those that every gateway has.

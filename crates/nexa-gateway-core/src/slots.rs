@@ -14,22 +14,23 @@ pub struct Slots {
     /// Slots that nobody has, longest free first.
     free: VecDeque<u32>,
     never_used: u32,
+    /// The first position that the map does not have.
+    end: u32,
 }
 
 impl Default for Slots {
     fn default() -> Self {
-        Self { by_rule: BTreeMap::new(), free: VecDeque::new(), never_used: FIRST }
+        Self { by_rule: BTreeMap::new(), free: VecDeque::new(), never_used: FIRST, end: RULE_SLOTS }
     }
 }
 
 impl Slots {
-    /// Leaves rules the slots under which they are found in the maps: their counters go on while the daemon changes.
-    pub fn found(rules: &BTreeSet<(u32, u32)>) -> Self {
-        let mut slots = Self::default();
+    /// Leaves rules the slots under which they are found in the maps, which have `end` of them: their counters go on
+    /// while the daemon changes.
+    pub fn found(rules: &BTreeSet<(u32, u32)>, end: u32) -> Self {
+        let mut slots = Self { end, ..Self::default() };
         let mut taken = HashSet::new();
-        for &(rule, slot) in
-            rules.iter().filter(|(rule, slot)| *rule != 0 && (FIRST..RULE_SLOTS).contains(slot))
-        {
+        for &(rule, slot) in rules.iter().filter(|(rule, slot)| *rule != 0 && (FIRST..end).contains(slot)) {
             slots.never_used = slots.never_used.max(slot + 1);
             if !slots.by_rule.contains_key(&rule) && taken.insert(slot) {
                 slots.by_rule.insert(rule, slot);
@@ -59,7 +60,7 @@ impl Slots {
 
     /// A slot that nobody has; lowering rules out that there is none.
     fn next(&mut self) -> Option<u32> {
-        if self.never_used < RULE_SLOTS {
+        if self.never_used < self.end {
             self.never_used += 1;
             return Some(self.never_used - 1);
         }
@@ -110,7 +111,7 @@ mod tests {
         // As found in maps, with an entry of a version without slots, one of nobody, and one that repeats a slot.
         let mut found: BTreeSet<(u32, u32)> = slots.iter().collect();
         found.extend([(0, IMPLICIT_SLOT), (12, 0), (13, nine), (14, u32::MAX)]);
-        let mut slots = Slots::found(&found);
+        let mut slots = Slots::found(&found, RULE_SLOTS);
         assert_eq!(slots.replace(&[9, 12, 13]).len(), 2);
         assert_eq!(slots.of(9), nine);
         assert!(slots.replace(&[9, 12, 13]).is_empty());

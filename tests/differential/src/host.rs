@@ -9,7 +9,7 @@ use nexa_abi::layout::{
     PortsValue, Profile, State, Usage,
 };
 use nexa_gateway_core::Plan;
-use nexa_gateway_core::install::Found;
+use nexa_gateway_core::install::{Found, Patch};
 
 /// Maps made of plain collections; a longest prefix is found by looking at all.
 #[derive(Default)]
@@ -44,6 +44,17 @@ impl HostTables {
         for (key, value) in &plan.insert_peers {
             self.peers.insert(*key, value.peer);
         }
+        assert!(plan.patches.is_empty() || plan.state.bank() == live, "patched is the live bank");
+        for (position, patch) in &plan.patches {
+            assert_eq!(position / MAX_PEERS, live, "profile {position} is not live");
+            let profile = self.profiles.get_mut(position).expect("only what is there is patched");
+            match patch {
+                Patch::Gone => *profile = Profile::default(),
+                Patch::Lease(until_ns) => profile.lease_until_ns = *until_ns,
+                Patch::Shared(set) => profile.shared = *set,
+                Patch::Own(set) => profile.own = *set,
+            }
+        }
         self.state.set(plan.state);
         for key in &plan.delete_peers {
             assert!(self.peers.remove(key).is_some(), "{key:?} is not there");
@@ -69,6 +80,7 @@ impl HostTables {
             dest: self.dest.keys().map(|(bits, key)| (*bits, DestKey::from_bytes(*key))).collect(),
             rules: self.ports.values().map(|value| (value.rule, value.slot())).collect(),
             ports: self.ports.keys().map(|(bits, key)| (*bits, ports_key(key))).collect(),
+            ..Found::default()
         }
     }
 
