@@ -217,6 +217,10 @@ pub struct Sealed {
     pub snapshot: Box<RawValue>,
 }
 
+/// The newest form of a snapshot's text that this version understands, whole: what a later one adds might take away.
+/// Texts that name none are of form 1.
+pub const FORMAT: u32 = 1;
+
 /// Why a sealed snapshot is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum SealError {
@@ -225,6 +229,16 @@ pub enum SealError {
     Hash {
         /// The revision it claims to be.
         revision: Revision,
+    },
+    /// It is of a later form than this version understands.
+    #[error(
+        "snapshot {revision} is of format {format}, and this gateway reads formats up to {FORMAT}; upgrade the gateway"
+    )]
+    Format {
+        /// The revision it claims to be.
+        revision: Revision,
+        /// Its form.
+        format: u32,
     },
     /// The text is no snapshot that this version understands.
     #[error("snapshot {revision} cannot be read: {source}")]
@@ -242,8 +256,12 @@ impl Sealed {
     /// # Errors
     /// When the snapshot cannot be written as JSON, which no value of the type causes.
     pub fn new(revision: Revision, snapshot: &Snapshot) -> Result<Self, serde_json::Error> {
-        let snapshot = serde_json::value::to_raw_value(snapshot)?;
-        Ok(Self { revision, hash: hash(revision, snapshot.get()), snapshot })
+        Ok(Self::of_text(revision, serde_json::value::to_raw_value(snapshot)?))
+    }
+
+    /// Seals a text as it is.
+    pub fn of_text(revision: Revision, snapshot: Box<RawValue>) -> Self {
+        Self { revision, hash: hash(revision, snapshot.get()), snapshot }
     }
 
     /// Checks the seal and reads the snapshot.
@@ -255,8 +273,24 @@ impl Sealed {
         if hash(revision, self.snapshot.get()) != self.hash {
             return Err(SealError::Hash { revision });
         }
-        serde_json::from_str(self.snapshot.get()).map_err(|source| SealError::Content { revision, source })
+        let unreadable = |source| SealError::Content { revision, source };
+        let Form { format } = serde_json::from_str(self.snapshot.get()).map_err(unreadable)?;
+        if format > FORMAT {
+            return Err(SealError::Format { revision, format });
+        }
+        serde_json::from_str(self.snapshot.get()).map_err(unreadable)
     }
+}
+
+/// What is read before anything else of a snapshot's text, whatever its form.
+#[derive(Deserialize)]
+struct Form {
+    #[serde(default = "first_format")]
+    format: u32,
+}
+
+const fn first_format() -> u32 {
+    1
 }
 
 fn hash(revision: Revision, text: &str) -> String {

@@ -54,6 +54,19 @@ fn a_changed_text_or_revision_is_refused_whole() {
 }
 
 #[test]
+fn a_snapshot_of_a_later_format_is_refused_before_anything_of_it_is_read() {
+    for rest in ["", ", \"peers\": {\"by_device\": []}"] {
+        let text = serde_json::value::RawValue::from_string(format!("{{\"format\": 2{rest}}}")).unwrap();
+        let refused = Sealed::of_text(Revision(9), text).open().unwrap_err();
+        assert!(matches!(refused, SealError::Format { revision: Revision(9), format: 2 }), "{refused:?}");
+        assert!(refused.to_string().ends_with("upgrade the gateway"), "{refused}");
+    }
+    let named = SNAPSHOT.replacen('{', "{\"format\": 1,", 1);
+    let text = serde_json::value::RawValue::from_string(named).unwrap();
+    assert_eq!(Sealed::of_text(Revision(9), text).open().unwrap(), sample());
+}
+
+#[test]
 fn a_resource_that_says_everything_by_leaving_ports_out_is_refused() {
     let without_ports = SNAPSHOT.replace(r#", "ports": "443""#, "");
     assert_ne!(without_ports, SNAPSHOT, "the sample must hold what the test takes away");
