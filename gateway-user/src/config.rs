@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use nexa_abi::layout::MAX_RULES;
 use nexa_config::{FileRead, Program, Secret, SecretDeclaration, SecretFlag, SecretSource};
 use nexa_wire::local::SOCKET;
 use tokio_tungstenite::tungstenite::http::Uri;
@@ -78,6 +79,9 @@ pub struct Settings {
     /// Unix socket that answers `status`, `explain`, `flows` and `verify`; root only [default: gateway.sock in the state folder]
     #[arg(long)]
     pub socket: Option<PathBuf>,
+    /// Sizes of the kernel's maps.
+    #[command(flatten)]
+    pub maps: Maps,
     /// Seconds between two comparisons of the kernel's maps with the policy in force
     #[arg(long, default_value = "60", value_parser = verify_seconds)]
     pub verify_seconds: u32,
@@ -93,6 +97,17 @@ pub struct Settings {
     /// What is logged: error, warn, info, debug, trace, or one of these per module
     #[arg(long, default_value = "info", value_parser = log_filter)]
     pub log_filter: String,
+}
+
+/// How much the kernel's maps hold. Their memory is taken at the start; maps of other sizes are replaced by empty ones.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Maps {
+    /// Most conversations that are remembered; 150 bytes each
+    #[arg(long, default_value = "262144", value_parser = max_flows)]
+    pub max_flows: u32,
+    /// Most rules, each counted apart; 64 bytes each for every CPU
+    #[arg(long, default_value = "131070", value_parser = max_rules)]
+    pub max_rules: u32,
 }
 
 /// This gateway's token.
@@ -307,6 +322,16 @@ impl FromStr for ControlUrl {
 fn verify_seconds(text: &str) -> Result<u32, &'static str> {
     let seconds = text.parse().ok().filter(|seconds| (1..=86_400).contains(seconds));
     seconds.ok_or("seconds, from 1 to 86400")
+}
+
+fn max_flows(text: &str) -> Result<u32, &'static str> {
+    let flows = text.parse().ok().filter(|flows| (1_024..=16_777_216).contains(flows));
+    flows.ok_or("conversations, from 1024 to 16777216")
+}
+
+fn max_rules(text: &str) -> Result<u32, &'static str> {
+    let rules = text.parse().ok().filter(|rules| (1..=MAX_RULES).contains(rules));
+    rules.ok_or("rules, from 1 to 131070")
 }
 
 fn listen_address(text: &str) -> Result<SocketAddr, &'static str> {

@@ -3,7 +3,7 @@
 //! Maps and links are pinned, so the programs go on deciding while no daemon runs, by the policy installed last and
 //! until its lease ends. A daemon that starts adopts them; it never detaches.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,25 +13,32 @@ use aya::programs::SchedClassifier;
 use aya::{Ebpf, EbpfLoader};
 use chrono::{DateTime, Utc};
 use nexa_abi::engine::Limit;
-use nexa_abi::layout::{DEFAULT_DENY_SLOT, Direction, IMPLICIT_SLOT, RuleCounters, State, map};
+use nexa_abi::layout::{
+    DEFAULT_DENY_SLOT, Direction, IMPLICIT_SLOT, MAX_PEERS, MAX_RULES, PeerKey, PeerValue, RuleCounters,
+    State, map,
+};
 use nexa_abi::reason::Reason;
 use nexa_gateway_core::install::Moment;
-use nexa_gateway_core::{Installer, Lowered};
+use nexa_gateway_core::{Installer, Lowered, Overflow, Plan, room};
 use nexa_types::{DeviceId, Generation, RuleId};
 
 mod batch;
 mod links;
 mod mapping;
 mod maps;
+mod memory;
 mod profiles;
 mod reader;
 mod removal;
+mod shape;
 mod state;
 mod table;
 
 pub use self::links::Attachment;
 use self::maps::Maps;
+pub use self::memory::{MapMemory, expected as expected_memory};
 pub use self::reader::Reader;
+use self::table::NotWritten;
 
 /// The programs, by the names that the object gives them.
 pub const INGRESS: &str = "nexa_ingress";
@@ -55,6 +62,12 @@ pub struct Options {
     pub max_flows: u32,
     /// How many flows a device may begin, so that none can evict those of others.
     pub new_flow_limit: Limit,
+    /// Most rules of a policy that are counted apart.
+    pub max_rules: u32,
+    /// Most prefixes, and most port entries, of a policy and the one before it together.
+    pub max_entries: u32,
+    /// Most addresses of devices of both.
+    pub max_addresses: u32,
     /// Bytes in front of the IP header: 0 on wg0.
     pub l2_len: u32,
     /// How the programs are put on an interface.
@@ -67,6 +80,8 @@ pub struct Dataplane {
     maps: Maps,
     pin_dir: Option<PathBuf>,
     attachment: Attachment,
+    max_rules: u32,
+    meters: memory::Meters,
     /// None until the first policy, and after a failed swap: the maps are then read before the next one.
     installer: Option<Arc<Installer>>,
     reader: Arc<Reader>,
@@ -153,6 +168,9 @@ impl Default for Options {
             pin_dir: None,
             max_flows: 1 << 18,
             new_flow_limit: NEW_FLOW_LIMIT,
+            max_rules: MAX_RULES,
+            max_entries: 2 << 20,
+            max_addresses: 4 * MAX_PEERS,
             l2_len: 0,
             attachment: Attachment::of_kernel(),
         }
@@ -166,13 +184,16 @@ impl Dataplane {
     /// When the kernel refuses, with the verifier's or the system's words.
     pub fn open(options: &Options) -> anyhow::Result<Self> {
         let mut loader = EbpfLoader::new();
-        loader.map_max_entries(map::FLOWS, options.max_flows);
+        let shapes = shape::of(options);
+        for shape in &shapes {
+            loader.map_max_entries(shape.name, shape.entries);
+        }
         loader.override_global("L2_LEN", &options.l2_len, true);
         loader.override_global("NEW_FLOW_LIMIT", &options.new_flow_limit, true);
         if let Some(dir) = &options.pin_dir {
             std::fs::create_dir_all(dir)
                 .with_context(|| format!("cannot make {}; is a bpffs mounted there?", dir.display()))?;
-            maps::unpin_foreign(dir)?;
+            maps::unpin_foreign(dir, &shapes)?;
             for name in maps::PINNED {
                 loader.map_pin_path(name, dir.join(name));
             }
@@ -184,12 +205,15 @@ impl Dataplane {
                 .with_context(|| format!("the kernel refused program {name}"))?;
         }
         let reader = Arc::new(Reader::open(&ebpf)?);
+        let meters = memory::Meters::open(&ebpf, &shapes)?;
         let maps = Maps::take(&mut ebpf)?;
         Ok(Self {
             ebpf,
             maps,
             pin_dir: options.pin_dir.clone(),
             attachment: options.attachment,
+            max_rules: options.max_rules,
+            meters,
             installer: None,
             reader,
             writes: 0,
@@ -220,28 +244,76 @@ impl Dataplane {
     /// policy before. What only that one referred to waits for [`Self::remove_retired`].
     ///
     /// # Errors
-    /// When a map is full or the kernel refuses. The policy before then stays in force.
+    /// When it does not fit ([`is_overflow`]) or the kernel refuses. The policy before then stays in force.
     pub fn apply(&mut self, policy: &Lowered, lease_until: DateTime<Utc>) -> anyhow::Result<Generation> {
+        let (needed, capacity) = (policy.rules.len(), self.max_rules as usize);
+        if needed > capacity {
+            return Err(Overflow { map: map::RULE_COUNTERS, needed, capacity }.into());
+        }
         self.writes += 1;
         let moment = Moment { boot_ns: state::boot_clock_ns()?, wall: Utc::now(), lease_until };
-        let (installer, plan) = match self.installer.take() {
-            Some(installer) => {
-                let mut installer = Arc::unwrap_or_clone(installer);
+        let before = self.installer.clone();
+        let (installer, plan, addresses) = match &before {
+            Some(before) => {
+                let mut installer = Installer::clone(before);
                 let plan = installer.plan(policy, moment);
-                (installer, plan)
+                (installer, plan, before.addresses().collect())
             }
-            None => Installer::adopt(&self.maps.find()?, policy, moment),
+            None => {
+                let found = self.maps.find()?;
+                let (installer, plan) = Installer::adopt(&found, policy, moment);
+                (installer, plan, found.peers.into_iter().collect())
+            }
         };
+        self.install(installer, &plan, &addresses)
+    }
+
+    /// Takes everything from some devices, at once and whatever room the maps have. To be followed by a policy without
+    /// them.
+    ///
+    /// # Errors
+    /// When it is not known what is in the maps, or the kernel refuses.
+    pub fn expel(&mut self, devices: &BTreeSet<DeviceId>) -> anyhow::Result<Generation> {
+        self.writes += 1;
+        let before = self.installer.clone().context("no policy is in force")?;
+        let mut installer = Installer::clone(&before);
+        let plan = installer.expel(devices);
+        self.install(installer, &plan, &HashMap::new())
+    }
+
+    fn install(
+        &mut self,
+        installer: Installer,
+        plan: &Plan,
+        before: &HashMap<PeerKey, PeerValue>,
+    ) -> anyhow::Result<Generation> {
         let generation = Generation(plan.state.generation());
-        self.maps.prepare(&plan).with_context(|| format!("generation {generation} cannot be installed"))?;
-        self.maps.flip(plan.state);
+        self.make_room(&installer, plan)?;
+        if let Err(error) = self.maps.prepare(plan) {
+            if let Err(error) = self.maps.take_back(plan, before) {
+                tracing::error!("what was written of a policy cannot be taken back: {error:#}");
+                // Found and deleted by the next one.
+                self.installer = None;
+            }
+            return Err(error.context(format!("generation {generation} cannot be installed")));
+        }
+        self.maps.flip(plan);
         self.devices = installer.devices().collect();
         self.rules = rule_names(installer.rules());
         self.installer = Some(Arc::new(installer));
         // The idle bank must be nobody's before anything writes to it, and so must what is deleted.
         state::wait_for_programs();
-        self.maps.retire(&plan);
+        self.maps.retire(plan);
         Ok(generation)
+    }
+
+    /// Makes sure that a plan fits before anything of it is written.
+    fn make_room(&mut self, planned: &Installer, plan: &Plan) -> anyhow::Result<()> {
+        let check = |maps: &Maps| room::check(planned, plan, maps.retired(), maps.capacity());
+        if check(&self.maps).is_err() {
+            self.maps.remove_all_retired()?;
+        }
+        Ok(check(&self.maps)?)
     }
 
     /// Whether entries of earlier policies wait to be deleted.
@@ -278,7 +350,7 @@ impl Dataplane {
     pub fn distrust(&mut self) {
         if let Some(installer) = self.installer.take() {
             // Another bank may hold a generation whose sets are deleted.
-            self.maps.flip(State::new(installer.generation()));
+            self.maps.reset(State::new(installer.generation()));
         }
     }
 
@@ -309,6 +381,14 @@ impl Dataplane {
         Ok(Counters { generation: self.generation(), peers, rules, drops: self.maps.drops()? })
     }
 
+    /// The kernel's memory that each map takes.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    pub fn memory(&self) -> anyhow::Result<Vec<MapMemory>> {
+        self.meters.read()
+    }
+
     /// A program, for runs on packets that never were on a wire.
     ///
     /// # Errors
@@ -330,6 +410,12 @@ impl Dataplane {
 fn classifier<'a>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut SchedClassifier> {
     let program = ebpf.program_mut(name).with_context(|| format!("the object has no program {name}"))?;
     Ok(program.try_into()?)
+}
+
+/// Whether a policy is not in force only because the maps, or the kernel's memory, have no room for it.
+pub fn is_overflow(error: &anyhow::Error) -> bool {
+    let of_kernel = error.downcast_ref::<NotWritten>().is_some_and(NotWritten::is_overflow);
+    of_kernel || error.downcast_ref::<Overflow>().is_some()
 }
 
 /// Ids of the programs that packets of `interface` pass by TCX links, in their order.

@@ -2,6 +2,7 @@
 
 mod errand;
 mod feasible;
+mod revoke;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,21 +11,21 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
 use nexa_types::{Generation, PublicKey, Revision};
-use nexa_wire::snapshot::{Peer, SealError, Sealed, Snapshot};
+use nexa_wire::snapshot::{SealError, Sealed, Snapshot};
 use tokio::task::spawn_blocking;
 
 use crate::config::InterfaceName;
-use crate::dataplane::Dataplane;
+use crate::dataplane::{self, Dataplane};
 use crate::guard::{self, Guard};
 use crate::net::Net;
 use crate::status::{Applied, Status};
 use crate::store::{LastGood, Store};
-use crate::stream::Refusal;
+use crate::stream::{Cause, Refusal};
 use crate::tunnel::{self, Tunnel};
 use crate::xdp_guard;
 pub use errand::Errand;
-use nexa_gateway_core::Lowered;
 use nexa_gateway_core::install::CLOCK_STEP;
+use nexa_gateway_core::{LowerError, Lowered};
 
 /// How long a policy is served after the control plane last confirmed it.
 const LEASE: TimeDelta = TimeDelta::hours(24);
@@ -149,15 +150,18 @@ impl Gateway {
         let outcome = match sealed.open() {
             Ok(snapshot) => self.put_in_force(&sealed, snapshot, Utc::now() + LEASE).await,
             // Damaged on the way, perhaps.
-            Err(error @ SealError::Hash { .. }) => Err(try_again(error)),
-            Err(error @ SealError::Content { .. }) => Err(refused(error)),
+            Err(error @ SealError::Hash { .. }) => {
+                Err(Refusal { resync: true, ..refused(Cause::Hash, error) })
+            }
+            Err(error @ SealError::Format { .. }) => Err(refused(Cause::Format, error)),
+            Err(error @ SealError::Content { .. }) => Err(refused(Cause::Unreadable, error)),
         };
         match &outcome {
             Ok(()) => {
                 tracing::info!(%revision, "snapshot in force");
                 self.store_snapshot(sealed).await;
             }
-            Err(_) => self.status.count_refusal(),
+            Err(refusal) => self.status.count_refusal(refusal.cause),
         }
         outcome
     }
@@ -272,15 +276,22 @@ impl Gateway {
         lease_until: DateTime<Utc>,
     ) -> Result<(), Refusal> {
         // Everything that can be refused is found out before anything changes.
-        feasible::check(&snapshot, self.public_key).map_err(refused)?;
+        feasible::check(&snapshot, self.public_key).map_err(|error| refused(Cause::Policy, error))?;
         let local = self.local_addresses(&snapshot).await.map_err(try_again)?;
-        let lowered = nexa_gateway_core::lower(&snapshot, &local, Utc::now()).map_err(refused)?;
-        let next_change = lowered.next_change;
         let before = self.in_force.as_ref().map(|in_force| in_force.snapshot.clone());
+        let lowered = match nexa_gateway_core::lower(&snapshot, &local, Utc::now()) {
+            Ok(lowered) => lowered,
+            Err(error @ LowerError::Model(_)) => return Err(refused(Cause::Policy, error)),
+            Err(error) => {
+                self.revoke_only(before, &snapshot, false).await;
+                return Err(refused(Cause::Overflow, error));
+            }
+        };
+        let next_change = lowered.next_change;
         let network_changes = before.as_ref().is_none_or(|before| before.network != snapshot.network);
         if network_changes {
             // First the walls: packets of the new pools must not find a way around the tunnel.
-            self.set_guard(&snapshot).await.map_err(refused)?;
+            self.set_guard(&snapshot).await.map_err(|error| refused(Cause::Host, error))?;
         }
         if let Some(kept) =
             before.as_ref().and_then(|before| tunnel::without_moved_addresses(&before.peers, &snapshot.peers))
@@ -289,7 +300,8 @@ impl Gateway {
         }
         if let Err(error) = self.apply_policy(lowered, lease_until).await {
             self.revoke_only(before, &snapshot, network_changes).await;
-            return Err(refused(error.context("the kernel did not take the policy")));
+            let cause = if dataplane::is_overflow(&error) { Cause::Overflow } else { Cause::Host };
+            return Err(refused(cause, error.context("the kernel did not take the policy")));
         }
         // The policy is in force. What fails from here on, such as a port that is taken, may pass: the control plane
         // sends the snapshot again.
@@ -303,23 +315,6 @@ impl Gateway {
         let revision = sealed.revision;
         self.in_force = Some(InForce { revision, snapshot, local, lease_until, next_change, clocks });
         Ok(())
-    }
-
-    /// The new policy is not in force; what it takes away is taken away all the same, through the tunnel.
-    async fn revoke_only(&mut self, before: Option<Snapshot>, refused: &Snapshot, network_changed: bool) {
-        let Some(before) = before else { return };
-        let still_wanted =
-            |peer: &&Peer| refused.peers.iter().any(|wanted| wanted.public_key == peer.public_key);
-        let kept: Vec<_> = before.peers.iter().filter(still_wanted).cloned().collect();
-        if let Err(error) = self.with_tunnel(move |tunnel| tunnel.narrow(&kept)).await {
-            tracing::error!("removed devices could not be taken out of the tunnel: {error:#}");
-        }
-        if network_changed && let Err(error) = self.set_guard(&before).await {
-            tracing::error!("the guard could not be put back to the earlier network: {error:#}");
-        }
-        if let Some(in_force) = &self.in_force {
-            tracing::warn!(revision = %in_force.revision, "the last good snapshot stays in force");
-        }
     }
 
     async fn set_guard(&self, snapshot: &Snapshot) -> anyhow::Result<()> {
@@ -372,13 +367,13 @@ impl Gateway {
 }
 
 /// The same snapshot will be refused again.
-fn refused(error: impl Into<anyhow::Error>) -> Refusal {
-    Refusal { reason: format!("{:#}", error.into()), resync: false }
+fn refused(cause: Cause, error: impl Into<anyhow::Error>) -> Refusal {
+    Refusal { reason: format!("{:#}", error.into()), resync: false, cause }
 }
 
-/// The same snapshot may be taken another time.
+/// The same snapshot may be taken another time, when this host is well.
 fn try_again(error: impl Into<anyhow::Error>) -> Refusal {
-    Refusal { resync: true, ..refused(error) }
+    Refusal { resync: true, ..refused(Cause::Host, error) }
 }
 
 /// Locks, also after a panic elsewhere: each holder leaves its part whole.

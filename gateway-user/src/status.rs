@@ -10,13 +10,14 @@ use nexa_types::{DeviceId, PublicKey, Revision};
 use nexa_wire::snapshot::Snapshot;
 
 use crate::store;
+use crate::stream::Cause;
 
 /// Shared by all tasks.
 #[derive(Debug, Default)]
 pub struct Status {
     connected: AtomicBool,
     guard_repairs: AtomicU64,
-    refusals: AtomicU64,
+    refusals: [AtomicU64; Cause::ALL.len()],
     outdated: AtomicU64,
     stored: AtomicBool,
     /// Seconds since 1970; 0 while no snapshot was ever confirmed.
@@ -83,14 +84,14 @@ impl Status {
         self.guard_repairs.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many snapshots were refused.
-    pub fn refusals(&self) -> u64 {
-        self.refusals.load(Ordering::Relaxed)
+    /// How many snapshots were refused for a cause.
+    pub fn refusals(&self, cause: Cause) -> u64 {
+        self.refusals[cause as usize].load(Ordering::Relaxed)
     }
 
     /// Counts a refused snapshot.
-    pub fn count_refusal(&self) {
-        self.refusals.fetch_add(1, Ordering::Relaxed);
+    pub fn count_refusal(&self, cause: Cause) {
+        self.refusals[cause as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// How many snapshots were passed over because a newer one was in force.

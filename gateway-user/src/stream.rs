@@ -74,6 +74,43 @@ pub struct Refusal {
     pub reason: String,
     /// Whether sending it again may help: it was damaged on the way.
     pub resync: bool,
+    /// What was wrong, for who counts.
+    pub cause: Cause,
+}
+
+/// What was wrong with a snapshot that was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// It is not what was sealed.
+    Hash,
+    /// Its text cannot be read.
+    Unreadable,
+    /// It is of a later version's form.
+    Format,
+    /// It contradicts itself, or asks for what this gateway cannot do.
+    Policy,
+    /// The kernel's maps have no room for it.
+    Overflow,
+    /// Something on this host failed.
+    Host,
+}
+
+impl Cause {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 6] =
+        [Self::Hash, Self::Unreadable, Self::Format, Self::Policy, Self::Overflow, Self::Host];
+
+    /// As metrics name it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hash => "hash",
+            Self::Unreadable => "unreadable",
+            Self::Format => "format",
+            Self::Policy => "policy",
+            Self::Overflow => "overflow",
+            Self::Host => "host",
+        }
+    }
 }
 
 /// Why a connection ended or did not come up.

@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use nexa_types::PublicKey;
 use tokio::task::spawn_blocking;
 
-use crate::config::Settings;
+use crate::config::{self, Settings};
 use crate::dataplane::{self, Dataplane};
 use crate::gateway::{Gateway, Parts, lock};
 use crate::guard::{self, Guard};
@@ -97,7 +97,9 @@ async fn start(settings: &Settings) -> anyhow::Result<Started> {
     let xdp_guard = Arc::new(Mutex::new(XdpGuard::default()));
     let tunnel = Tunnel::open(&host.interface, &key, state_dir, Arc::clone(&xdp_guard))?;
     preflight::mount_pin_dir(&host.pin_dir)?;
-    let options = dataplane::Options { pin_dir: Some(host.pin_dir.clone()), ..dataplane::Options::default() };
+    let config::Maps { max_flows, max_rules } = settings.maps;
+    let pin_dir = Some(host.pin_dir.clone());
+    let options = dataplane::Options { pin_dir, max_flows, max_rules, ..dataplane::Options::default() };
     let interface = host.interface.clone();
     let dataplane = spawn_blocking(move || {
         let mut dataplane = Dataplane::open(&options).context("cannot load the policy programs")?;
@@ -107,7 +109,7 @@ async fn start(settings: &Settings) -> anyhow::Result<Started> {
         anyhow::Ok(dataplane)
     });
     let dataplane = dataplane.await??;
-    HostSettings::new(state_dir).apply(host.uplink.as_ref())?;
+    HostSettings::new(state_dir).apply(host.uplink.as_ref(), max_flows)?;
     let for_guard = host.clone();
     *lock(&xdp_guard) = spawn_blocking(move || XdpGuard::start(&for_guard)).await?;
 

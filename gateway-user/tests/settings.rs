@@ -7,9 +7,10 @@ use std::process::Command as Process;
 use clap::CommandFactory as _;
 use nexa_config::{Inputs, Stop, read};
 use nexa_gateway::config::{Command, CommandLine, LogFormat, PROGRAM};
+use nexa_gateway::dataplane;
 
 /// Each setting with a value that is not its default.
-const SAMPLES: [(&str, &str); 16] = [
+const SAMPLES: [(&str, &str); 18] = [
     ("interface", "wg7"),
     ("uplink", "eth7"),
     ("xdp_guard", "generic"),
@@ -19,6 +20,8 @@ const SAMPLES: [(&str, &str); 16] = [
     ("token_file", "/run/token"),
     ("state_dir", "/var/lib/elsewhere"),
     ("socket", "/run/elsewhere.sock"),
+    ("max_flows", "2048"),
+    ("max_rules", "70"),
     ("verify_seconds", "7"),
     ("metrics_listen", "[::1]:1"),
     ("peer_metrics", "on"),
@@ -110,6 +113,8 @@ fn the_contract_s_defaults_hold() {
     assert_eq!(settings.metrics_listen.to_string(), "127.0.0.1:9580");
     assert_eq!((settings.host.uplink, settings.log_format), (None, LogFormat::Text));
     assert_eq!(settings.control_url.to_string(), "http://c:80");
+    let maps = dataplane::Options::default();
+    assert_eq!((settings.maps.max_flows, settings.maps.max_rules), (maps.max_flows, maps.max_rules));
 }
 
 #[test]
@@ -121,6 +126,8 @@ fn values_that_could_carry_syntax_are_refused_with_what_is_allowed() {
         ("--interface", "wg0;drop", "letters"),
         ("--control-url", "https://c", "http://host:port"),
         ("--verify-seconds", "0", "86400"),
+        ("--max-flows", "1023", "from 1024 to 16777216"),
+        ("--max-rules", "131071", "from 1 to 131070"),
     ] {
         let Err(Stop::Invalid(text)) = Rig::needed("").read(&["run", flag, value]) else { panic!() };
         let wanted = format!("{flag}: `{value}` is not allowed; allowed: ");

@@ -12,7 +12,7 @@ use std::time::Duration;
 use fake_control::{Connection, FakeControl, TOKEN};
 use nexa_config::SecretSource;
 use nexa_gateway::status::{Applied, Status};
-use nexa_gateway::stream::{self, Offer, Options, Refusal, Timing};
+use nexa_gateway::stream::{self, Cause, Offer, Options, Refusal, Timing};
 use nexa_types::{DeviceId, PublicKey, Revision};
 use nexa_wire::gateway::{FromGateway, PROTOCOL, PeerReport};
 use nexa_wire::snapshot::{Sealed, Snapshot};
@@ -102,7 +102,7 @@ impl Rig {
                 self.status.set_applied(Applied::new(revision, offer.sealed.hash.clone(), &snapshot));
                 Ok(())
             }
-            Err(error) => Err(Refusal { reason: error.to_string(), resync: true }),
+            Err(error) => Err(Refusal { reason: error.to_string(), resync: true, cause: Cause::Hash }),
         };
         offer.reply.send(outcome.clone()).unwrap();
         outcome.map(|()| revision)

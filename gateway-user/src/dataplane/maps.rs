@@ -1,5 +1,6 @@
 //! The maps from user space. This process is the only writer of each, but for flows and counters.
 
+use std::collections::HashMap as StdHashMap;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -8,15 +9,16 @@ use aya::maps::lpm_trie::Key;
 use aya::maps::{HashMap, IterableMap, Map, MapData, MapError, PerCpuArray};
 use nexa_abi::layout::{
     DestKey, Direction, FlowKey, FlowValue, FragmentKey, FragmentValue, PeerCounters, PeerKey, PeerValue,
-    PortsKey, PortsValue, Profile, RuleCounters, State, Usage, drop_index, map,
+    PortsKey, PortsValue, Profile, RuleCounters, State, drop_index, map,
 };
 use nexa_abi::reason::Reason;
-use nexa_gateway_core::Plan;
-use nexa_gateway_core::install::Found;
+use nexa_gateway_core::install::{Found, Patch};
+use nexa_gateway_core::{Plan, Room};
 
 use super::Drops;
 use super::profiles::Profiles;
 use super::removal::{Batch, Removal};
+use super::shape::Shape;
 use super::state::StateWord;
 use super::table::{self, Table, bits_and_key, prefix};
 
@@ -35,41 +37,21 @@ pub const PINNED: [&str; 11] = [
     map::DROPS,
 ];
 
-/// Bytes of each map's key and value.
-const SIZES: [(&str, usize, usize); 11] = [
-    (map::STATE, INDEX, size_of::<State>()),
-    (map::PEERS, size_of::<PeerKey>(), size_of::<PeerValue>()),
-    (map::PROFILES, INDEX, size_of::<Profile>()),
-    (map::DEST, PREFIX + size_of::<DestKey>(), size_of::<u32>()),
-    (map::PORTS, PREFIX + size_of::<PortsKey>(), size_of::<PortsValue>()),
-    (map::FLOWS, size_of::<FlowKey>(), size_of::<FlowValue>()),
-    (map::FRAGMENTS, size_of::<FragmentKey>(), size_of::<FragmentValue>()),
-    (map::USAGE, INDEX, size_of::<Usage>()),
-    (map::PEER_COUNTERS, INDEX, size_of::<PeerCounters>()),
-    (map::RULE_COUNTERS, INDEX, size_of::<RuleCounters>()),
-    (map::DROPS, INDEX, size_of::<u64>()),
-];
-
-/// Key of an array.
-const INDEX: usize = size_of::<u32>();
-
-/// Length in front of a trie's key.
-const PREFIX: usize = size_of::<u32>();
-
-/// Removes the pins of a version whose maps have another layout: the loader would take them without a look. All of them,
-/// because maps refer to each other. Programs that are attached keep theirs until they are replaced.
-pub fn unpin_foreign(dir: &Path) -> anyhow::Result<()> {
-    let is_foreign = |(name, key, value): &(&str, usize, usize)| -> anyhow::Result<bool> {
-        let pin = dir.join(name);
-        if !pin.exists() {
-            return Ok(false);
-        }
-        let info = MapData::from_pin(&pin)?.info()?;
-        Ok((info.key_size() as usize, info.value_size() as usize) != (*key, *value))
+/// Removes the pins of maps of another layout or size, as another version or other settings made them: the loader would
+/// take them without a look. All of them, because maps refer to each other. Programs that are attached keep theirs until
+/// they are replaced.
+pub fn unpin_foreign(dir: &Path, shapes: &[Shape]) -> anyhow::Result<()> {
+    let is_foreign = |shape: &&Shape| -> anyhow::Result<bool> {
+        let pin = dir.join(shape.name);
+        Ok(pin.exists() && !shape.is_of(&MapData::from_pin(&pin)?.info()?))
     };
-    for map in &SIZES {
-        if is_foreign(map).with_context(|| format!("cannot look at the pinned map {}", map.0))? {
-            tracing::warn!(map = map.0, "the pinned maps are of another version; starting with empty ones");
+    for shape in shapes.iter().filter(|shape| PINNED.contains(&shape.name)) {
+        let name = shape.name;
+        if is_foreign(&shape).with_context(|| format!("cannot look at the pinned map {name}"))? {
+            tracing::warn!(
+                map = name,
+                "the pinned maps are of another version or size; starting with empty ones"
+            );
             for name in PINNED.map(|name| dir.join(name)).iter().filter(|pin| pin.exists()) {
                 std::fs::remove_file(name).with_context(|| format!("cannot remove {}", name.display()))?;
             }
@@ -122,6 +104,7 @@ impl Maps {
             dest: self.dest.read()?.into_iter().map(|(key, _)| bits_and_key(key)).collect(),
             rules: ports.iter().map(|(_, value)| (value.rule, value.slot())).collect(),
             ports: ports.into_iter().map(|(key, _)| bits_and_key(key)).collect(),
+            rule_slots: self.rule_counters.len(),
         };
         self.removal = Removal::default();
         Ok(found)
@@ -132,7 +115,17 @@ impl Maps {
         self.state.load()
     }
 
-    /// All that a generation refers to. Nothing of it is in force yet.
+    /// Most entries of the maps that a policy may fill.
+    pub const fn capacity(&self) -> Room {
+        Room {
+            peers: self.peers.capacity() as usize,
+            dest: self.dest.capacity() as usize,
+            ports: self.ports.capacity() as usize,
+        }
+    }
+
+    /// All that a generation refers to. Nothing of it is in force yet. After an error some is written, for
+    /// [`Self::take_back`].
     pub fn prepare(&mut self, plan: &Plan) -> anyhow::Result<()> {
         self.ports
             .insert(plan.insert_ports.iter().map(|(bits, key, value)| (prefix((*bits, *key)), *value)))?;
@@ -150,19 +143,52 @@ impl Maps {
         Ok(())
     }
 
-    /// Puts a generation in force.
-    pub fn flip(&self, state: State) {
+    /// Puts a generation in force: each device that has a patch by one store, or all of them by one.
+    pub fn flip(&self, plan: &Plan) {
+        for (position, patch) in &plan.patches {
+            self.profiles.patch(*position, *patch);
+        }
+        self.state.store(plan.state);
+    }
+
+    /// Goes back to a bank, whatever is in it.
+    pub fn reset(&self, state: State) {
         self.state.store(state);
     }
 
     /// Takes note of what only the generation before `plan` referred to. No program may use it any more.
     pub fn retire(&mut self, plan: &Plan) {
+        for (position, _) in plan.patches.iter().filter(|(_, patch)| *patch == Patch::Gone) {
+            self.profiles.store(*position, Profile::default());
+        }
         self.removal.add(plan);
+    }
+
+    /// Takes back what [`Self::prepare`] has written of a generation that does not come into force. `before` are the
+    /// addresses of the one in force.
+    pub fn take_back(&mut self, plan: &Plan, before: &StdHashMap<PeerKey, PeerValue>) -> anyhow::Result<()> {
+        self.removal.take_back(plan, before);
+        let overwritten = plan.insert_peers.iter().filter_map(|(address, _)| before.get_key_value(address));
+        self.peers.insert(overwritten.map(|(address, value)| (*address, *value)))?;
+        self.remove_all_retired()
     }
 
     /// Whether entries wait that nobody refers to.
     pub fn has_retired(&self) -> bool {
         !self.removal.is_empty()
+    }
+
+    /// Room that they take.
+    pub fn retired(&self) -> Room {
+        self.removal.room()
+    }
+
+    /// Deletes all that nobody refers to, however long it takes.
+    pub fn remove_all_retired(&mut self) -> anyhow::Result<()> {
+        while self.has_retired() {
+            self.remove_retired()?;
+        }
+        Ok(())
     }
 
     /// Deletes some of what nobody refers to, for a bounded time.

@@ -1,13 +1,21 @@
 //! Both banks of profiles, in this process's memory: a whole bank is written without a system call.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use aya::maps::MapData;
 use nexa_abi::layout::{MAX_PEERS, Profile, map};
+use nexa_gateway_core::install::Patch;
 
 use super::mapping::Mapping;
 
 const WORDS: usize = size_of::<Profile>() / size_of::<u64>();
+
+/// The word with [`Profile::shared`] in it.
+const SHARED: usize = 0;
+/// The word with [`Profile::own`] in it.
+const OWN: usize = 1;
+/// [`Profile::lease_until_ns`].
+const LEASE: usize = 2;
 
 /// The PROFILES map.
 pub struct Profiles {
@@ -33,7 +41,19 @@ impl Profiles {
         }
     }
 
-    fn at(&self, position: u32) -> [&std::sync::atomic::AtomicU64; WORDS] {
+    /// Changes a profile of the live bank. All that the change refers to was written by system calls, which order memory.
+    pub fn patch(&self, position: u32, patch: Patch) {
+        let before = self.load(position);
+        let words = self.at(position);
+        match patch {
+            Patch::Gone => words[LEASE].store(0, Ordering::Release),
+            Patch::Lease(until_ns) => words[LEASE].store(until_ns, Ordering::Release),
+            Patch::Shared(shared) => words[SHARED].store(pair(before.peer, shared), Ordering::Release),
+            Patch::Own(own) => words[OWN].store(pair(own, before.epoch), Ordering::Release),
+        }
+    }
+
+    fn at(&self, position: u32) -> [&AtomicU64; WORDS] {
         let first = position as usize * WORDS;
         std::array::from_fn(|word| &self.memory.words()[first + word])
     }

@@ -4,11 +4,11 @@
 //! new policy may come into force. Sets and classes never get a number twice: what waits here is nobody's for good.
 //! Addresses may be given again, and are then no longer to be deleted.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use nexa_abi::layout::{DestKey, PeerKey, PortsKey};
-use nexa_gateway_core::Plan;
+use nexa_abi::layout::{DestKey, PeerKey, PeerValue, PortsKey};
+use nexa_gateway_core::{Plan, Room};
 
 /// Entries of one batch, after which the clock is read.
 const BATCH: usize = 512;
@@ -52,12 +52,20 @@ impl Removal {
 
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.len() == [0; 3]
+        self.peers.is_empty() && self.dest.is_empty() && self.ports.is_empty()
     }
 
-    /// Entries of PEERS, DEST and PORTS that wait.
-    pub fn len(&self) -> [usize; 3] {
-        [self.peers.len(), self.dest.len(), self.ports.len()]
+    /// Entries that wait.
+    pub fn room(&self) -> Room {
+        Room { peers: self.peers.len(), dest: self.dest.len(), ports: self.ports.len() }
+    }
+
+    /// Takes what was written of `plan`, which never came into force. What there was before is `before`'s.
+    pub fn take_back(&mut self, plan: &Plan, before: &HashMap<PeerKey, PeerValue>) {
+        self.dest.extend(plan.insert_dest.iter().map(|(bits, key, _)| (*bits, *key)));
+        self.ports.extend(plan.insert_ports.iter().map(|(bits, key, _)| (*bits, *key)));
+        let fresh = plan.insert_peers.iter().filter(|(address, _)| !before.contains_key(address));
+        self.peers.extend(fresh.map(|(address, _)| address));
     }
 
     /// Has `delete` do a bounded part of it. What it fails at goes on waiting.
@@ -136,7 +144,7 @@ mod tests {
         removal.add(&plan);
         removal.keep(&key(1));
         removal.slice(|_| anyhow::bail!("no memory")).unwrap_err();
-        assert_eq!(removal.len(), [1, 0, 2]);
+        assert_eq!(removal.room(), Room { peers: 1, dest: 0, ports: 2 });
         let seen = Cell::new(false);
         let look = |batch: &Batch| {
             if let Batch::Peers(keys) = batch {

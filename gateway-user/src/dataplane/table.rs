@@ -18,6 +18,13 @@ pub struct NotWritten {
     source: io::Error,
 }
 
+impl NotWritten {
+    /// Whether there was no room, in the map or in the kernel's memory.
+    pub fn is_overflow(&self) -> bool {
+        matches!(self.source.raw_os_error(), Some(libc::E2BIG | libc::ENOSPC | libc::ENOMEM))
+    }
+}
+
 /// A hash or a trie, with keys `K` and values `V` as the kernel has them.
 pub struct Table<K, V> {
     name: &'static str,
@@ -37,6 +44,11 @@ impl<K: aya::Pod, V: aya::Pod> Table<K, V> {
         );
         let map = data.fd().as_fd().try_clone_to_owned()?;
         Ok(Self { name, map, capacity: info.max_entries(), entries: PhantomData })
+    }
+
+    /// Most entries that it holds.
+    pub const fn capacity(&self) -> u32 {
+        self.capacity
     }
 
     /// Writes entries. After an error some are written.

@@ -15,6 +15,7 @@ use crate::dataplane::{Counters, Dataplane, RuleName};
 use crate::gateway::lock;
 use crate::reports::last_handshake_unix;
 use crate::status::{PeerName, Status};
+use crate::stream::Cause;
 use crate::tunnel::Tunnel;
 use crate::xdp_guard::{self, Counted, Mode};
 
@@ -52,6 +53,14 @@ impl Collector for GatewayCollector {
         let mut families = Families::default();
         self.daemon(&mut families);
         self.uplink(&mut families);
+        match lock(&self.dataplane).memory() {
+            Ok(memory) => {
+                let help = "Bytes of kernel memory that a BPF map takes.";
+                let bytes = memory.iter().map(|memory| (vec![memory.map.to_owned()], memory.bytes as f64));
+                families.gauge("nexavpn_map_memory_bytes", help, &["map"], bytes);
+            }
+            Err(error) => tracing::warn!("what memory the maps take cannot be read: {error:#}"),
+        }
         match lock(&self.dataplane).counters() {
             Ok(counters) => self.programs(&counters, &mut families),
             // Absent series alarm; zeroes would look like a quiet network.
@@ -80,7 +89,12 @@ impl GatewayCollector {
         let repairs = "How often somebody removed or changed the nft guard and it was put back.";
         families.counter("nexavpn_guard_repairs_total", repairs, &[], [(vec![], status.guard_repairs())]);
         let refused = "Snapshots that were refused as a whole.";
-        families.counter("nexavpn_snapshots_refused_total", refused, &[], [(vec![], status.refusals())]);
+        let by_cause = Cause::ALL.map(|cause| (vec![cause.as_str().to_owned()], status.refusals(cause)));
+        families.counter("nexavpn_snapshots_refused_total", refused, &["cause"], by_cause);
+        let help = "Policies that were refused because the kernel's maps had no room for them. What they take away is \
+                    taken away all the same.";
+        let overflows = status.refusals(Cause::Overflow);
+        families.counter("nexavpn_policy_overflows_total", help, &[], [(vec![], overflows)]);
         let outdated = "Snapshots that were passed over because a newer one was in force.";
         families.counter("nexavpn_snapshots_outdated_total", outdated, &[], [(vec![], status.outdated())]);
         let stored = "Whether the snapshot in force is on disk, for a restart without the control plane.";

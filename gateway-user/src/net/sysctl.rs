@@ -6,7 +6,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::config::InterfaceName;
-use crate::dataplane;
 use crate::files;
 
 /// Why a setting could not be made.
@@ -45,11 +44,11 @@ impl HostSettings {
         Self { note: state_dir.join("host-settings.json") }
     }
 
-    /// Turns forwarding on, redirects and source routes off.
+    /// Turns forwarding on, redirects and source routes off; `max_flows` is how many connections the host should track.
     ///
     /// # Errors
     /// [`SysctlError`].
-    pub fn apply(&self, uplink: Option<&InterfaceName>) -> Result<(), SysctlError> {
+    pub fn apply(&self, uplink: Option<&InterfaceName>, max_flows: u32) -> Result<(), SysctlError> {
         let mut wanted: Vec<(String, &'static str)> = Vec::new();
         // A forwarding host ignores router advertisements at 1: without this its own default route expires.
         if let Some(uplink) = uplink {
@@ -72,7 +71,7 @@ impl HostSettings {
         }
         self.note_first_values(&wanted)?;
         wanted.iter().try_for_each(|(key, value)| set(key, value))?;
-        warn_of_small_conntrack();
+        warn_of_small_conntrack(max_flows);
         Ok(())
     }
 
@@ -118,9 +117,8 @@ pub fn prepare_interface(interface: &InterfaceName) -> Result<(), SysctlError> {
 }
 
 /// Every flow that the programs remember is a connection of netfilter's too; it drops new ones when it is full.
-fn warn_of_small_conntrack() {
+fn warn_of_small_conntrack(wanted: u32) {
     let limit = read("net/netfilter/nf_conntrack_max").and_then(|limit| limit.parse::<u32>().ok());
-    let wanted = dataplane::Options::default().max_flows;
     if let Some(limit) = limit.filter(|limit| *limit < wanted) {
         tracing::warn!(
             "the host tracks {limit} connections, fewer than the {wanted} flows of the programs; raise it with \

@@ -96,7 +96,7 @@ fn host_settings_are_made_and_the_earlier_ones_noted_once() {
         let settings = HostSettings::new(folder.path());
         let uplink = "wan0".parse().unwrap();
         for _ in 0..2 {
-            settings.apply(Some(&uplink)).unwrap();
+            settings.apply(Some(&uplink), 1).unwrap();
             assert_eq!(words("sysctl -n net.ipv4.ip_forward net.ipv6.conf.all.forwarding"), "1 1");
             assert_eq!(
                 words("sysctl -n net.ipv4.conf.all.send_redirects net.ipv6.conf.wan0.accept_ra"),

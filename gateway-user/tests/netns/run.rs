@@ -8,12 +8,13 @@ use aya::maps::{HashMap, Map, MapData};
 use aya::programs::{SchedClassifier, TcAttachType};
 use nexa_abi::layout::{PeerKey, PeerValue, map};
 use nexa_gateway::dataplane::{Attachment, EGRESS, INGRESS};
-use nexa_types::Revision;
+use nexa_types::{PublicKey, Revision, RuleId};
 use nexa_wire::gateway::FromGateway;
-use nexa_wire::snapshot::{Sealed, Snapshot};
+use nexa_wire::snapshot::{Rule, Sealed, Snapshot};
+use serde_json::value::RawValue;
 
 use super::daemon::{Daemon, Host};
-use super::lab::{in_namespace, run, runtime, try_run};
+use super::lab::{in_namespace, run, runtime, try_run, wait_for};
 use crate::fake_control::FakeControl;
 
 fn snapshot() -> Snapshot {
@@ -169,6 +170,102 @@ fn a_refused_snapshot_leaves_the_last_good_one_in_force_and_on_disk() {
             assert!(fs::read_to_string(host.path("state/snapshot.json")).unwrap().contains("\"revision\":5"));
             connection.send(sealed(7)).await;
             assert_eq!(connection.receive().await, FromGateway::Ack { revision: Revision(7) });
+        });
+    });
+}
+
+#[test]
+fn every_bad_snapshot_is_refused_whole_told_once_and_counted_by_its_cause() {
+    in_namespace(|| {
+        runtime().block_on(async {
+            let mut control = FakeControl::start().await;
+            let host = Host::new(&control.address.to_string());
+            let mut daemon = host.start("log");
+            let mut connection = control.connection().await;
+            connection.receive().await;
+            connection.send(sealed(5)).await;
+            assert_eq!(connection.receive().await, FromGateway::Ack { revision: Revision(5) });
+            let text = serde_json::to_string(&snapshot()).unwrap();
+            let of_text = |revision, text: String| {
+                Sealed::of_text(Revision(revision), RawValue::from_string(text).unwrap())
+            };
+            let later = format!("{{\"format\":2,{}", &text[1..]);
+            let nothing = text.replacen("\"peers\"", "\"pears\"", 1);
+            let mut damaged = sealed(9);
+            damaged.hash.replace_range(..4, "0000");
+            for (bad, cause, told) in [
+                (of_text(6, later), "format", "upgrade the gateway"),
+                (of_text(7, nothing), "unreadable", "missing field `peers`"),
+                (damaged, "hash", "does not match its hash"),
+            ] {
+                let revision = bad.revision;
+                connection.send(bad).await;
+                let verdict = connection.receive().await;
+                let FromGateway::Refused { revision: refused, reason } = verdict else {
+                    panic!("{verdict:?}")
+                };
+                assert!(refused == revision && reason.contains(told), "{reason}");
+                let metrics = daemon.metrics();
+                let counted = format!("nexavpn_snapshots_refused_total{{cause=\"{cause}\"}} 1\n");
+                assert!(metrics.contains(&counted), "{cause}: {metrics}");
+                assert!(metrics.contains("nexavpn_applied_revision 5"));
+                let log = daemon.text();
+                let tells = |line: &&str| line.contains("snapshot refused") && line.contains(told);
+                assert_eq!(log.lines().filter(tells).count(), 1, "{log}");
+                assert!(
+                    fs::read_to_string(host.path("state/snapshot.json")).unwrap().contains("\"revision\":5")
+                );
+            }
+        });
+    });
+}
+
+#[test]
+fn a_policy_without_room_is_refused_alarms_and_takes_away_also_over_a_restart() {
+    in_namespace(|| {
+        runtime().block_on(async {
+            let mut control = FakeControl::start().await;
+            let host = Host::new(&control.address.to_string());
+            let mut two_devices = snapshot();
+            let mut second = two_devices.peers[0].clone();
+            second.device = "0199e7a0-0000-7000-8000-0000000000ff".parse().unwrap();
+            second.public_key = PublicKey::from_bytes([7; 32]).unwrap();
+            (second.v4, second.v6) = ("100.96.0.9".parse().unwrap(), "fd6e:7861::9".parse().unwrap());
+            two_devices.peers.push(second);
+            let most = ["--max-rules", &two_devices.rules.len().to_string()];
+            let mut daemon = host.start_with("log", &most);
+            let mut connection = control.connection().await;
+            connection.receive().await;
+            connection.send(Sealed::new(Revision(5), &two_devices).unwrap()).await;
+            assert_eq!(connection.receive().await, FromGateway::Ack { revision: Revision(5) });
+            assert_eq!(known_addresses(&host), 4);
+
+            // One rule too many, and a device less.
+            let mut large = two_devices;
+            large.peers.remove(0);
+            let more = Rule { id: RuleId(4_000), ..large.rules[0].clone() };
+            large.rules.push(more);
+            connection.send(Sealed::new(Revision(6), &large).unwrap()).await;
+            let verdict = connection.receive().await;
+            let FromGateway::Refused { revision: Revision(6), reason } = verdict else {
+                panic!("{verdict:?}")
+            };
+            assert!(reason.contains("RULE_COUNTERS"), "{reason}");
+            let metrics = daemon.metrics();
+            assert!(metrics.contains("nexavpn_policy_overflows_total 1\n"), "{metrics}");
+            assert!(metrics.contains("nexavpn_applied_revision 5"), "{metrics}");
+            wait_for("the removed device to be gone", || known_addresses(&host) == 2);
+
+            daemon.kill();
+            let mut daemon = host.start_with("log-again", &most);
+            let mut connection = control.connection().await;
+            connection.receive().await;
+            assert!(daemon.text().contains("the last good snapshot is in force"), "{}", daemon.text());
+            assert_eq!(known_addresses(&host), 2, "it does not come back");
+            large.rules.pop();
+            connection.send(Sealed::new(Revision(7), &large).unwrap()).await;
+            assert_eq!(connection.receive().await, FromGateway::Ack { revision: Revision(7) });
+            assert!(daemon.metrics().contains("nexavpn_applied_revision 7"));
         });
     });
 }

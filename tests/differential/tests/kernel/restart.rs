@@ -137,6 +137,30 @@ fn pinned_maps_of_another_layout_are_replaced_and_until_then_enforce() {
 }
 
 #[test]
+fn pinned_maps_of_another_size_are_replaced() {
+    apart(|pin_dir| {
+        let (peer, server) = (end("100.96.0.2", 40_000), end("10.20.0.10", 443));
+        let mut first = pinned(pin_dir);
+        apply(&mut first, &granted());
+        drop(first);
+        let kept = pinned(pin_dir);
+        assert_eq!(run(&kept, INGRESS, &tcp(peer, server, flag::SYN)), Answer::Pass, "the same size");
+        drop(kept);
+        let pin_dir = Some(pin_dir.to_owned());
+        let others = [
+            Options { pin_dir: pin_dir.clone(), max_flows: 8192, ..Options::default() },
+            Options { pin_dir, max_flows: 8192, max_rules: 100, ..Options::default() },
+        ];
+        for options in others {
+            let mut resized = Dataplane::open(&options).unwrap();
+            assert_eq!(run(&resized, INGRESS, &tcp(peer, server, flag::SYN)), Answer::Drop, "empty");
+            apply(&mut resized, &granted());
+            assert_eq!(run(&resized, INGRESS, &tcp(peer, server, flag::SYN)), Answer::Pass);
+        }
+    });
+}
+
+#[test]
 fn entries_without_a_slot_are_served_until_the_first_swap_gives_them_one() {
     apart(|pin_dir| {
         let (peer, server) = (end("100.96.0.2", 40_000), end("10.20.0.10", 443));

@@ -40,13 +40,13 @@ pub fn truncated(scene: &mut Scene<'_>, rng: &mut Rng) -> Result<String> {
 
 /// Found out by the seal, refused as a whole and asked for again.
 pub fn damaged(scene: &mut Scene<'_>, _: &mut Rng) -> Result<String> {
-    let before = scene.metric("nexavpn_snapshots_refused_total")?;
+    let before = scene.metric_of("nexavpn_snapshots_refused_total", &[("cause", "hash")])?;
     // One that arrives while another is put in force may be overtaken by a third, and is then never looked at.
     for tries in 1..=10 {
         scene.relay.set(Mode::Damage);
         scene.relay_strikes()?;
         scene.settle()?;
-        if scene.metric("nexavpn_snapshots_refused_total")? > before {
+        if scene.metric_of("nexavpn_snapshots_refused_total", &[("cause", "hash")])? > before {
             return Ok(format!("refused, after {} that were overtaken", tries - 1));
         }
     }

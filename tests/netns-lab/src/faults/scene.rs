@@ -161,8 +161,13 @@ impl<'a> Scene<'a> {
 
     /// A gauge or counter of the gateway.
     pub fn metric(&self, name: &str) -> Result<f64> {
+        self.metric_of(name, &[])
+    }
+
+    /// One of several series of the gateway.
+    pub fn metric_of(&self, name: &str, labels: &[(&str, &str)]) -> Result<f64> {
         let metrics = self.walk.lab.gateway.metrics(&self.walk.lab.network.gateway)?;
-        metrics.get(name, &[]).with_context(|| format!("no {name}"))
+        metrics.get(name, labels).with_context(|| format!("no {name}"))
     }
 
     /// Tries to make a group.
