@@ -28,6 +28,7 @@ mod restart;
 mod specification;
 mod swap;
 mod tally;
+mod times;
 mod xdp_guard;
 
 /// What the programs answer, as the kernel reports it.
