@@ -19,5 +19,7 @@ pub use network::Network;
 pub use page::{Page, PageQuery};
 pub use report::{DeviceCounters, DropCount, DropEvent, DropQuery, GatewayHealth, Hits, RuleWithHits};
 pub use resource::{Resource, TrafficBody};
-pub use rule::{EffectBody, Rule, SubjectBody, SubjectKind, TargetBody, TargetKind};
+pub use rule::{
+    DayBody, EffectBody, Rule, SubjectBody, SubjectKind, TargetBody, TargetKind, WhenBody, WindowBody,
+};
 pub use user::{Role, Session, User};

@@ -1,5 +1,7 @@
 //! Parses what people send. Each error names the field and says what to do.
 
+mod when;
+
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use nexa_types::{Cidr, CidrError, PortError, PortRange, PublicKey};
@@ -7,6 +9,7 @@ use nexa_wire::snapshot::{Traffic, TrafficError};
 
 use super::{Error, Result};
 use crate::model::TrafficBody;
+pub(super) use when::when;
 
 const NAME_MAX: usize = 63;
 const PASSWORD_MIN: usize = 10;

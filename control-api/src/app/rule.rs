@@ -10,7 +10,7 @@ use super::error::Meaning as _;
 use super::page::Window;
 use super::{Admin, Error, Result, input};
 use crate::model::{
-    EffectBody, Hits, Page, PageQuery, Rule, RuleWithHits, SubjectBody, SubjectKind, TargetBody,
+    EffectBody, Hits, Page, PageQuery, Rule, RuleWithHits, SubjectBody, SubjectKind, TargetBody, WhenBody,
 };
 use crate::store::{AuditEntry, Db, StoreError, report, resource, rule};
 
@@ -32,6 +32,9 @@ pub struct CreateRule {
     /// Why it is there, for people. Up to 500 characters.
     #[schema(nullable = false)]
     pub note: Option<String>,
+    /// When it speaks; left out, always.
+    #[serde(default)]
+    pub when: WhenBody,
 }
 
 /// What to change of a rule; what is left out stays.
@@ -44,6 +47,9 @@ pub struct UpdateRule {
     /// Whether it is in force.
     #[schema(nullable = false)]
     pub enabled: Option<bool>,
+    /// When it speaks, as a whole; an empty object is always.
+    #[schema(nullable = false)]
+    pub when: Option<WhenBody>,
 }
 
 impl Admin {
@@ -77,10 +83,11 @@ impl Admin {
         let note = input::note("note", request.note.as_deref().unwrap_or_default(), NOTE_MAX)?;
         let who = parse_list("who", &request.who, subject)?;
         let what = parse_list("what", &request.what, |_, body| Ok(Target::from(*body)))?;
+        let when = input::when(&request.when)?;
 
         let mut change = self.store().visible_change().await?;
         let db = change.connection();
-        let id = rule::insert(db, request.effect.into(), &note).await?;
+        let id = rule::insert(db, request.effect.into(), &note, &when).await?;
         for ((index, subject), position) in who.into_iter().enumerate().zip(0..) {
             let inserted = rule::insert_subject(db, id, position, subject).await;
             unknown_subject(inserted, "rule_subjects", &format!("who[{index}].id"), subject)?;
@@ -96,21 +103,23 @@ impl Admin {
         Ok(rule)
     }
 
-    /// Changes a rule's note, or whether it is in force.
+    /// Changes a rule's note, when it speaks, or whether it is in force.
     ///
     /// # Errors
     /// What is wrong with the request; [`Error::NotFound`].
     pub async fn update_rule(&self, id: RuleId, request: &UpdateRule) -> Result<Rule> {
         let note = request.note.as_deref().map(|text| input::note("note", text, NOTE_MAX)).transpose()?;
-        let mut change = match request.enabled {
-            Some(_) => self.store().visible_change().await?,
-            None => self.store().ordered_change().await?,
+        let when = request.when.as_ref().map(input::when).transpose()?;
+        let mut change = match (request.enabled, &when) {
+            (None, None) => self.store().ordered_change().await?,
+            _ => self.store().visible_change().await?,
         };
         let db = change.connection();
         let before = rule::get(db, id).await?.ok_or(Error::NotFound("rule"))?;
         let mut after = before.clone();
         after.note = note.unwrap_or(after.note);
         after.enabled = request.enabled.unwrap_or(after.enabled);
+        after.when = when.unwrap_or(after.when);
         if after == before {
             return Ok(after);
         }

@@ -1,5 +1,5 @@
-use chrono::{DateTime, Utc};
-use nexa_types::{ResourceId, RuleId};
+use chrono::{DateTime, Utc, Weekday};
+use nexa_types::{ResourceId, RuleId, When};
 use nexa_wire::snapshot::{Effect, Subject, Target};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -20,6 +20,9 @@ pub struct Rule {
     /// What they reach.
     #[schema(value_type = Vec<TargetBody>)]
     pub what: Vec<Target>,
+    /// When it speaks; an empty object is always.
+    #[schema(value_type = WhenBody)]
+    pub when: When,
     /// Why it is there, for people.
     pub note: String,
     /// A rule that is not enabled is not in force.
@@ -94,6 +97,76 @@ impl From<TargetBody> for Target {
     fn from(body: TargetBody) -> Self {
         match body.kind {
             TargetKind::Resource => Self::Resource(ResourceId(body.id)),
+        }
+    }
+}
+
+/// When a rule speaks. What is left out is no limit. At other times it is as if there were no such rule.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WhenBody {
+    /// The first instant.
+    #[schema(nullable = false)]
+    pub valid_from: Option<DateTime<Utc>>,
+    /// The instant after the last.
+    #[schema(nullable = false)]
+    pub valid_until: Option<DateTime<Utc>>,
+    /// Hours that come again each week; any one of them is enough.
+    #[serde(default)]
+    #[schema(max_items = 50)]
+    pub weekly: Vec<WindowBody>,
+}
+
+/// Hours that come again each week, by the clocks of a place. Where clocks are set forward and skip a time, the moment at
+/// which they are set stands for it; where they are set back and show one twice, it opens at the first and closes at the
+/// second.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WindowBody {
+    /// On which it opens. At least one, none twice.
+    #[schema(min_items = 1, max_items = 7)]
+    pub days: Vec<DayBody>,
+    /// When it opens, from 00:00.
+    #[schema(example = "08:00")]
+    pub from: String,
+    /// When it closes, up to 24:00; where that is earlier than `from`, on the next day.
+    #[schema(example = "18:00")]
+    pub to: String,
+    /// Whose clocks are meant, as the IANA database calls them.
+    #[schema(example = "Europe/Berlin")]
+    pub zone: String,
+}
+
+/// Days of the week.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DayBody {
+    /// Monday.
+    Mon,
+    /// Tuesday.
+    Tue,
+    /// Wednesday.
+    Wed,
+    /// Thursday.
+    Thu,
+    /// Friday.
+    Fri,
+    /// Saturday.
+    Sat,
+    /// Sunday.
+    Sun,
+}
+
+impl From<DayBody> for Weekday {
+    fn from(body: DayBody) -> Self {
+        match body {
+            DayBody::Mon => Self::Mon,
+            DayBody::Tue => Self::Tue,
+            DayBody::Wed => Self::Wed,
+            DayBody::Thu => Self::Thu,
+            DayBody::Fri => Self::Fri,
+            DayBody::Sat => Self::Sat,
+            DayBody::Sun => Self::Sun,
         }
     }
 }

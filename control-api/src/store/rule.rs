@@ -1,5 +1,5 @@
 use chrono::{DateTime, Utc};
-use nexa_types::{ResourceId, RuleId};
+use nexa_types::{ResourceId, RuleId, When};
 use nexa_wire::snapshot::{Effect, Subject, Target};
 use sqlx::PgConnection;
 use sqlx::types::Json;
@@ -9,11 +9,12 @@ use super::{Result, StoreError};
 use crate::model::Rule;
 
 /// Makes an enabled rule that names nobody and nothing yet.
-pub(crate) async fn insert(db: &mut PgConnection, effect: Effect, note: &str) -> Result<RuleId> {
+pub(crate) async fn insert(db: &mut PgConnection, effect: Effect, note: &str, when: &When) -> Result<RuleId> {
     let id = sqlx::query_scalar!(
-        "INSERT INTO rules (effect, note) VALUES ($1, $2) RETURNING id",
+        "INSERT INTO rules (effect, note, times) VALUES ($1, $2, $3) RETURNING id",
         text(effect),
-        note
+        note,
+        Json(when) as _,
     );
     rule_id(id.fetch_one(db).await?)
 }
@@ -75,7 +76,8 @@ pub(crate) async fn get(db: &mut PgConnection, id: RuleId) -> Result<Option<Rule
     let row = sqlx::query_as!(
         RuleRow,
         r#"SELECT id AS "id!", effect AS "effect!", enabled AS "enabled!", note AS "note!",
-                  created_at AS "created_at!", who AS "who!: Json<Vec<Subject>>", what AS "what!: Json<Vec<Target>>"
+                  created_at AS "created_at!", who AS "who!: Json<Vec<Subject>>", what AS "what!: Json<Vec<Target>>",
+                  times AS "times!: Json<When>"
            FROM rule_details WHERE id = $1"#,
         number(id)
     );
@@ -87,7 +89,8 @@ pub(crate) async fn page(db: &mut PgConnection, after: i32, limit: i64) -> Resul
     let rows = sqlx::query_as!(
         RuleRow,
         r#"SELECT id AS "id!", effect AS "effect!", enabled AS "enabled!", note AS "note!",
-                  created_at AS "created_at!", who AS "who!: Json<Vec<Subject>>", what AS "what!: Json<Vec<Target>>"
+                  created_at AS "created_at!", who AS "who!: Json<Vec<Subject>>", what AS "what!: Json<Vec<Target>>",
+                  times AS "times!: Json<When>"
            FROM rule_details WHERE id > $1 ORDER BY id LIMIT $2"#,
         after,
         limit,
@@ -98,10 +101,11 @@ pub(crate) async fn page(db: &mut PgConnection, after: i32, limit: i64) -> Resul
 /// Writes what can change of a rule.
 pub(crate) async fn update(db: &mut PgConnection, rule: &Rule) -> Result<()> {
     sqlx::query!(
-        "UPDATE rules SET enabled = $2, note = $3 WHERE id = $1",
+        "UPDATE rules SET enabled = $2, note = $3, times = $4 WHERE id = $1",
         number(rule.id),
         rule.enabled,
-        rule.note
+        rule.note,
+        Json(&rule.when) as _,
     )
     .execute(db)
     .await?;
@@ -143,6 +147,7 @@ struct RuleRow {
     created_at: DateTime<Utc>,
     who: Json<Vec<Subject>>,
     what: Json<Vec<Target>>,
+    times: Json<When>,
 }
 
 impl TryFrom<RuleRow> for Rule {
@@ -154,6 +159,7 @@ impl TryFrom<RuleRow> for Rule {
             effect: effect(&row.effect)?,
             who: row.who.0,
             what: row.what.0,
+            when: row.times.0,
             note: row.note,
             enabled: row.enabled,
             created_at: row.created_at,

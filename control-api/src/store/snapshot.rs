@@ -1,5 +1,5 @@
 use ipnet::IpNet;
-use nexa_types::{Cidr, DeviceId, GatewayId, GroupId, UserId, When};
+use nexa_types::{Cidr, DeviceId, GatewayId, GroupId, UserId};
 use nexa_wire::snapshot::{Peer, Resource, Rule};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -74,7 +74,7 @@ pub(crate) async fn rules(db: &mut PgConnection) -> Result<Vec<Rule>> {
         effect: rule.effect,
         who: rule.who,
         what: rule.what,
-        when: When::ALWAYS,
+        when: rule.when,
     };
     Ok(rules.map(on_the_wire).collect())
 }

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::Api;
+use crate::support::{Api, key};
 
 #[tokio::test]
 async fn a_rule_is_made_shown_changed_and_removed() {
@@ -102,4 +102,88 @@ async fn a_note_and_a_switch_at_once_do_not_undo_each_other() {
         let shown = admin.get(&path).await.ok(200);
         assert_eq!((&shown["note"], &shown["enabled"]), (&json!(note), &json!(enabled)));
     }
+}
+
+#[tokio::test]
+async fn a_rule_speaks_at_the_times_that_it_was_given_and_gateways_are_told() {
+    let api = Api::start().await;
+    let admin = api.owner().await;
+    let resource = admin.make_resource(&["10.0.0.0/8"]).await;
+    let gateway = admin.make_gateway().await;
+    let mut stream = api.stream(gateway["token"].as_str().unwrap()).await;
+    stream.hello(&key()).await;
+    stream.snapshot().await;
+    let when = json!({
+        "valid_from": "2026-12-01T00:00:00Z", "valid_until": "2027-01-01T00:00:00.5Z",
+        "weekly": [{ "days": ["mon", "fri"], "from": "22:00", "to": "06:00", "zone": "Europe/Berlin" },
+                   { "days": ["sun"], "from": "00:00", "to": "24:00", "zone": "UTC" }],
+    });
+    let made = admin
+        .post(
+            "/api/v1/rules",
+            json!({ "effect": "allow", "who": [{ "kind": "everyone" }],
+                    "what": [{ "kind": "resource", "id": resource["id"] }], "when": when }),
+        )
+        .await
+        .ok(201);
+    // Nanoseconds are written in threes.
+    let mut shown = when.clone();
+    shown["valid_until"] = json!("2027-01-01T00:00:00.500Z");
+    assert_eq!(made["when"], shown);
+    let path = format!("/api/v1/rules/{}", made["id"]);
+    assert_eq!(admin.get(&path).await.ok(200)["when"], shown);
+    let told = stream.snapshot().await.rules.remove(0);
+    assert_eq!(serde_json::to_value(&told.when).unwrap(), shown);
+
+    let noted = admin.patch(&path, json!({ "note": "as before" })).await.ok(200);
+    assert_eq!(noted["when"], shown, "what is left out stays");
+    let always = admin.patch(&path, json!({ "when": {} })).await.ok(200);
+    assert_eq!(always["when"], json!({}));
+    assert!(stream.snapshot().await.rules[0].when.is_always());
+}
+
+#[tokio::test]
+async fn times_that_make_no_sense_are_refused_with_field_and_code() {
+    let api = Api::start().await;
+    let admin = api.owner().await;
+    let resource = admin.make_resource(&["10.0.0.0/8"]).await;
+    let made = admin.make_rule(json!({ "kind": "everyone" }), &resource).await;
+    let path = format!("/api/v1/rules/{}", made["id"]);
+    assert_eq!(made["when"], json!({}));
+    let weekly = |days: Value, from: &str, to: &str, zone: &str| {
+        json!({ "weekly": [{ "days": ["mon"], "from": "08:00", "to": "09:00", "zone": "UTC" },
+                           { "days": days, "from": from, "to": to, "zone": zone }] })
+    };
+    let window = json!({ "days": ["mon"], "from": "08:00", "to": "09:00", "zone": "UTC" });
+    let days = || json!(["mon", "tue"]);
+    let cases = [
+        (
+            json!({ "valid_from": "2027-01-01T00:00:00Z", "valid_until": "2027-01-01T00:00:00Z" }),
+            "empty_period",
+            "when.valid_until",
+        ),
+        (json!({ "weekly": vec![window; 51] }), "too_many", "when.weekly"),
+        (weekly(json!([]), "08:00", "18:00", "UTC"), "empty_list", "when.weekly[1].days"),
+        (weekly(json!(["mon", "mon"]), "08:00", "18:00", "UTC"), "duplicate", "when.weekly[1].days[1]"),
+        (weekly(json!(["monday"]), "08:00", "18:00", "UTC"), "invalid_body", "when.weekly[1].days[0]"),
+        (weekly(days(), "8:00", "18:00", "UTC"), "invalid_time", "when.weekly[1].from"),
+        (weekly(days(), "08:00", "24:01", "UTC"), "invalid_time", "when.weekly[1].to"),
+        (weekly(days(), "24:00", "08:00", "UTC"), "invalid_time", "when.weekly[1].from"),
+        (weekly(days(), "08:00", "08:00", "UTC"), "empty_window", "when.weekly[1].to"),
+        (weekly(days(), "08:00", "18:00", "Berlin"), "unknown_zone", "when.weekly[1].zone"),
+        (json!({ "valid_from": "tomorrow" }), "invalid_body", "when.valid_from"),
+        (json!({ "monthly": [] }), "invalid_body", "when.monthly"),
+    ];
+    for (when, code, field) in cases {
+        let body = json!({ "effect": "allow", "who": [{ "kind": "everyone" }],
+                           "what": [{ "kind": "resource", "id": resource["id"] }], "when": when });
+        admin.post("/api/v1/rules", body).await.invalid(code, field);
+        admin.patch(&path, json!({ "when": when })).await.invalid(code, field);
+    }
+    let berlin = json!({ "when": weekly(days(), "08:00", "18:00", "Berlin") });
+    let refused = admin.patch(&path, berlin).await.problem(422, "unknown_zone");
+    let detail = refused["detail"].as_str().unwrap();
+    assert!(detail.ends_with("did you mean Europe/Berlin?"), "{detail}");
+    assert_eq!(admin.get("/api/v1/rules").await.ok(200)["items"].as_array().unwrap().len(), 1);
+    assert_eq!(admin.get(&path).await.ok(200)["when"], json!({}));
 }

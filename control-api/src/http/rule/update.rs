@@ -6,7 +6,7 @@ use crate::http::extract::{AsAdmin, Body, Ids};
 use crate::http::problem::{ForAdmins, Missing, Refused, WithBody};
 use crate::model::Rule;
 
-/// Changes a rule's note, or whether it is in force.
+/// Changes a rule's note, when it speaks, or whether it is in force.
 #[utoipa::path(
     patch,
     path = "/api/v1/rules/{id}",
