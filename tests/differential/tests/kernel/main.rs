@@ -18,6 +18,7 @@ use nexa_wire::snapshot::Snapshot;
 mod devices;
 mod flows;
 mod fragments;
+mod killed;
 mod limits;
 mod memory;
 mod overflow;
