@@ -16,5 +16,6 @@ mod netns {
     mod run;
     mod scene;
     mod tap;
+    mod times;
     mod xdp_guard;
 }
