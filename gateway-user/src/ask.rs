@@ -1,4 +1,4 @@
-//! `nexa-gateway status`, `explain` and `verify`: questions to the daemon of this host, and its answers for people.
+//! `nexa-gateway status`, `explain`, `flows`, `drops` and `verify`: questions to the daemon of this host, and its answers for people.
 
 use std::fmt::Display;
 use std::io::{self, BufRead as _, BufReader, Write as _};
@@ -10,10 +10,12 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context as _;
 use nexa_wire::local::{Answer, Query, Question, Request};
 
-use crate::config::{Asking, Explain, Flows};
+use crate::config::{Asking, Drops, Explain, Flows};
 
 /// How long a daemon may take: a million entries are compared in seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+const OTHER_VERSION: &str = "the daemon answers in words of another version; restart it";
 
 /// Prints how the daemon and its peers are.
 pub fn status(asking: &Asking) -> ExitCode {
@@ -49,6 +51,44 @@ pub fn flows(flows: &Flows) -> ExitCode {
         }
         _ => None,
     })
+}
+
+/// Prints the latest drops, a line each, and with `--follow` those that come until it is ended.
+pub fn drops(drops: &Drops) -> ExitCode {
+    let question = Question::Drops { peer: drops.peer.clone(), follow: drops.follow };
+    if drops.follow {
+        let followed = follow(&drops.asking, question);
+        return followed.map_or_else(|error| complain(format_args!("{error:#}")), |()| ExitCode::SUCCESS);
+    }
+    told(&drops.asking, question, |answer| Some((drops_text(answer)?, ExitCode::SUCCESS)))
+}
+
+fn drops_text(answer: &Answer) -> Option<String> {
+    let Answer::Drops { drops, missed } = answer else { return None };
+    let mut text: String = drops.iter().map(|drop| format!("{drop}\n")).collect();
+    if *missed > 0 {
+        text += &format!("{missed} more came too fast to be told\n");
+    }
+    Some(text)
+}
+
+/// Prints one answer after the other; as JSON each is a line.
+fn follow(asking: &Asking, question: Question) -> anyhow::Result<()> {
+    let stream = put(asking, question)?;
+    for line in BufReader::new(stream).lines() {
+        let line = line.context("the daemon does not answer")?;
+        let answer = serde_json::from_str(&line).context(OTHER_VERSION)?;
+        if let Answer::Refused { reason } = &answer {
+            anyhow::bail!("{reason}");
+        }
+        let text = drops_text(&answer).context("the daemon answered something else; restart it")?;
+        let text = if asking.json { format!("{line}\n") } else { text };
+        if io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()).is_err() {
+            // Who stops reading, like `head`, has read enough.
+            return Ok(());
+        }
+    }
+    anyhow::bail!("the daemon ended; its log says why")
 }
 
 /// Prints how the kernel's maps differ from the policy in force; exit 1 where they do.
@@ -87,17 +127,23 @@ fn complain(what: impl Display) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn ask(asking: &Asking, question: Question) -> anyhow::Result<Answer> {
+/// Puts a question; the answer is still to be read.
+fn put(asking: &Asking, question: Question) -> anyhow::Result<UnixStream> {
     let path = asking.socket().context("say where the daemon is: give --state-dir or --socket")?;
     let mut stream = connect(&path)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
     let mut line = serde_json::to_string(&Request::new(question))?;
     line.push('\n');
     stream.write_all(line.as_bytes()).context("the daemon does not listen")?;
+    Ok(stream)
+}
+
+fn ask(asking: &Asking, question: Question) -> anyhow::Result<Answer> {
+    let stream = put(asking, question)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
     let mut answer = String::new();
     BufReader::new(stream).read_line(&mut answer).context("the daemon does not answer")?;
     anyhow::ensure!(!answer.is_empty(), "the daemon ended before it answered; its log says why");
-    serde_json::from_str(&answer).context("the daemon answers in words of another version; restart it")
+    serde_json::from_str(&answer).context(OTHER_VERSION)
 }
 
 fn connect(path: &Path) -> anyhow::Result<UnixStream> {

@@ -13,7 +13,7 @@ use nexa_config::{FileRead, Program, Secret, SecretDeclaration, SecretFlag, Secr
 use nexa_wire::local::SOCKET;
 use tokio_tungstenite::tungstenite::http::Uri;
 
-pub use asking::{Asking, Explain, Flows};
+pub use asking::{Asking, Drops, Explain, Flows};
 
 /// The program, as far as its settings go.
 pub const PROGRAM: Program = Program {
@@ -57,6 +57,8 @@ pub enum Command {
     Explain(Explain),
     /// Ask the daemon which conversations are live, the latest heard first.
     Flows(Flows),
+    /// Ask the daemon which packets were dropped lately, why, and which rule came closest to allowing them.
+    Drops(Drops),
     /// Compare the kernel's maps with the policy in force, and write it anew over a difference; exit 1 if there is one.
     Verify(Asking),
 }
@@ -76,7 +78,7 @@ pub struct Settings {
     /// Folder for the private key, the last snapshot and the peers' endpoints
     #[arg(long)]
     pub state_dir: PathBuf,
-    /// Unix socket that answers `status`, `explain`, `flows` and `verify`; root only [default: gateway.sock in the state folder]
+    /// Unix socket that answers `status`, `explain`, `flows`, `drops` and `verify`; root only [default: gateway.sock in the state folder]
     #[arg(long)]
     pub socket: Option<PathBuf>,
     /// Sizes of the kernel's maps.

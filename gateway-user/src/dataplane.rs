@@ -4,7 +4,6 @@
 //! until its lease ends. A daemon that starts adopts them; it never detaches.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,16 +12,15 @@ use aya::programs::SchedClassifier;
 use aya::{Ebpf, EbpfLoader};
 use chrono::{DateTime, Utc};
 use nexa_abi::engine::Limit;
-use nexa_abi::layout::{
-    DEFAULT_DENY_SLOT, Direction, IMPLICIT_SLOT, MAX_PEERS, MAX_RULES, PeerKey, PeerValue, RuleCounters,
-    State, map,
-};
-use nexa_abi::reason::Reason;
+use nexa_abi::layout::{Direction, MAX_PEERS, MAX_RULES, PeerKey, PeerValue, State, map};
 use nexa_gateway_core::install::Moment;
 use nexa_gateway_core::{Installer, Lowered, Overflow, Plan, room};
-use nexa_types::{DeviceId, Generation, RuleId};
+use nexa_types::{DeviceId, Generation};
+
+use crate::events::Ring;
 
 mod batch;
+mod counters;
 mod links;
 mod mapping;
 mod maps;
@@ -34,10 +32,13 @@ mod shape;
 mod state;
 mod table;
 
+pub use self::counters::{Census, Counters, Drops, PeerCounters, RuleName};
+use self::counters::{CounterMaps, rule_names};
 pub use self::links::Attachment;
 use self::maps::Maps;
 pub use self::memory::{MapMemory, expected as expected_memory};
 pub use self::reader::Reader;
+pub use self::state::boot_clock_ns;
 use self::table::NotWritten;
 
 /// The programs, by the names that the object gives them.
@@ -85,81 +86,13 @@ pub struct Dataplane {
     /// None until the first policy, and after a failed swap: the maps are then read before the next one.
     installer: Option<Arc<Installer>>,
     reader: Arc<Reader>,
+    counting: Arc<CounterMaps>,
     /// How often the maps were written: tells a reader whether they changed under it.
     writes: u64,
     /// Devices of the policy in force, by the index that counters know them under.
     devices: HashMap<u32, DeviceId>,
     /// Rules of the policy in force, by the slot that counters know them under.
     rules: Vec<(u32, RuleName)>,
-}
-
-/// Counters of everything at one moment.
-#[derive(Clone, Debug, Default)]
-pub struct Counters {
-    /// The generation in force; 0 before the first policy.
-    pub generation: Generation,
-    /// One entry per device of the policy.
-    pub peers: Vec<PeerCounters>,
-    /// What every gateway has first, then one entry per rule of the policy.
-    pub rules: Vec<(RuleName, RuleCounters)>,
-    /// Packets dropped on wg0, whosever they were.
-    pub drops: Vec<Drops>,
-}
-
-/// Who decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RuleName {
-    /// Nobody, so the packet was dropped.
-    DefaultDeny,
-    /// What every device may reach without a rule.
-    Implicit,
-    /// A rule.
-    Rule(RuleId),
-}
-
-impl fmt::Display for RuleName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::DefaultDeny => f.write_str("default_deny"),
-            Self::Implicit => f.write_str("implicit"),
-            Self::Rule(rule) => rule.fmt(f),
-        }
-    }
-}
-
-fn rule_names(rules: impl Iterator<Item = (u32, RuleId)>) -> Vec<(u32, RuleName)> {
-    [(DEFAULT_DENY_SLOT, RuleName::DefaultDeny), (IMPLICIT_SLOT, RuleName::Implicit)]
-        .into_iter()
-        .chain(rules.map(|(slot, rule)| (slot, RuleName::Rule(rule))))
-        .collect()
-}
-
-/// Counters of a device. Packets are counted as the segments that they are on the wire.
-#[derive(Clone, Debug)]
-pub struct PeerCounters {
-    /// The device.
-    pub device: DeviceId,
-    /// From the device, dropped ones too.
-    pub received_packets: u64,
-    /// From the device, dropped ones too; bytes of IP.
-    pub received_bytes: u64,
-    /// Admitted to the device.
-    pub sent_packets: u64,
-    /// Admitted to the device; bytes of IP.
-    pub sent_bytes: u64,
-    /// Dropped from or to the device, by reason.
-    pub drops: Vec<(&'static str, u64)>,
-}
-
-/// Packets dropped for a reason in a direction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Drops {
-    /// Why.
-    pub reason: &'static str,
-    /// `ingress` is from a device, `egress` to one.
-    pub direction: &'static str,
-    /// How many.
-    pub packets: u64,
 }
 
 impl Default for Options {
@@ -206,6 +139,7 @@ impl Dataplane {
         }
         let reader = Arc::new(Reader::open(&ebpf)?);
         let meters = memory::Meters::open(&ebpf, &shapes)?;
+        let counting = Arc::new(CounterMaps::open(&ebpf)?);
         let maps = Maps::take(&mut ebpf)?;
         Ok(Self {
             ebpf,
@@ -216,6 +150,7 @@ impl Dataplane {
             meters,
             installer: None,
             reader,
+            counting,
             writes: 0,
             devices: HashMap::new(),
             rules: rule_names(std::iter::empty()),
@@ -251,7 +186,7 @@ impl Dataplane {
             return Err(Overflow { map: map::RULE_COUNTERS, needed, capacity }.into());
         }
         self.writes += 1;
-        let moment = Moment { boot_ns: state::boot_clock_ns()?, wall: Utc::now(), lease_until };
+        let moment = Moment { boot_ns: boot_clock_ns()?, wall: Utc::now(), lease_until };
         let before = self.installer.clone();
         let (installer, plan, addresses) = match &before {
             Some(before) => {
@@ -346,6 +281,14 @@ impl Dataplane {
         Arc::clone(&self.reader)
     }
 
+    /// The ring buffer that the programs write events to. It can be taken once.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn take_events(&mut self) -> anyhow::Result<Ring> {
+        Ring::of(self.ebpf.take_map(map::EVENTS).context("the object has no map EVENTS")?)
+    }
+
     /// Lets the next [`Self::apply`] believe nothing of what the maps hold: somebody else has written to them.
     pub fn distrust(&mut self) {
         if let Some(installer) = self.installer.take() {
@@ -354,31 +297,18 @@ impl Dataplane {
         }
     }
 
+    /// What is counted under the policy in force, to be read without holding anybody up.
+    pub fn census(&self) -> Census {
+        let devices = self.devices.iter().map(|(index, device)| (*index, *device)).collect();
+        Census::new(self.generation(), devices, self.rules.clone(), Arc::clone(&self.counting))
+    }
+
     /// Reads all counters.
     ///
     /// # Errors
     /// When the kernel refuses.
     pub fn counters(&self) -> anyhow::Result<Counters> {
-        let mut peers = Vec::with_capacity(self.devices.len());
-        for (&index, &device) in &self.devices {
-            let counted = self.maps.peer_counters(index)?;
-            peers.push(PeerCounters {
-                device,
-                received_packets: counted.received_packets,
-                received_bytes: counted.received_bytes,
-                sent_packets: counted.sent_packets,
-                sent_bytes: counted.sent_bytes,
-                drops: Reason::ALL
-                    .iter()
-                    .map(|reason| (reason.as_str(), counted.drops[*reason as usize]))
-                    .filter(|(_, packets)| *packets > 0)
-                    .collect(),
-            });
-        }
-        peers.sort_by_key(|peer| peer.device);
-        let rules = self.rules.iter().map(|(slot, name)| Ok((*name, self.maps.rule_counters(*slot)?)));
-        let rules = rules.collect::<anyhow::Result<_>>()?;
-        Ok(Counters { generation: self.generation(), peers, rules, drops: self.maps.drops()? })
+        self.census().read()
     }
 
     /// The kernel's memory that each map takes.

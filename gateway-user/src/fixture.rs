@@ -1,6 +1,8 @@
 //! Snapshots for tests.
 
-use nexa_types::{PublicKey, Revision};
+use nexa_types::{Generation, PublicKey, Revision, RuleId};
+use nexa_wire::drops::{Direction, Dropped, Route};
+use nexa_wire::local::{Difference, NearMiss};
 use nexa_wire::snapshot::{Peer, Sealed, Snapshot};
 
 /// The snapshot whose shape the wire tests hold.
@@ -21,4 +23,28 @@ pub fn peer(n: u8) -> Peer {
     peer.v4 = format!("100.96.0.{n}").parse().unwrap();
     peer.v6 = format!("fd6e:7861::{n:x}").parse().unwrap();
     peer
+}
+
+/// Three packets of a device to a port that no rule speaks of.
+pub fn dropped(port: u16) -> Dropped {
+    let at = "2026-11-25T02:00:00Z".parse().unwrap();
+    let allowed = vec!["443".parse().unwrap()];
+    Dropped {
+        first_at: at,
+        last_at: at,
+        packets: 3,
+        untold_packets: 0,
+        direction: Direction::Ingress,
+        route: Some(Route {
+            source: "100.96.0.2".parse().unwrap(),
+            source_port: 40_000,
+            destination: "10.20.0.10".parse().unwrap(),
+            destination_port: port,
+            protocol: 6,
+        }),
+        reason: "no_rule".to_owned(),
+        rule: None,
+        generation: Generation(5),
+        nearest: Some(NearMiss { rule: RuleId(17), differs: Difference::Port { allowed } }),
+    }
 }

@@ -16,6 +16,7 @@ use tokio::task::spawn_blocking;
 
 use crate::config::InterfaceName;
 use crate::dataplane::{self, Dataplane};
+use crate::events::Policies;
 use crate::guard::{self, Guard};
 use crate::net::Net;
 use crate::status::{Applied, Status};
@@ -54,6 +55,8 @@ pub struct Gateway {
     pub store: Store,
     /// What others are told.
     pub status: Arc<Status>,
+    /// What the last generations were made of.
+    pub policies: Arc<Policies>,
     public_key: PublicKey,
     in_force: Option<InForce>,
     /// The snapshot in force, while it is not on disk.
@@ -63,7 +66,7 @@ pub struct Gateway {
 
 struct InForce {
     revision: Revision,
-    snapshot: Snapshot,
+    snapshot: Arc<Snapshot>,
     local: Vec<IpAddr>,
     lease_until: DateTime<Utc>,
     /// When a rule begins or ends to speak, and the same snapshot is to be lowered anew.
@@ -123,6 +126,7 @@ impl Gateway {
             tunnel,
             store,
             status,
+            policies: Arc::default(),
             public_key,
             in_force: None,
             unstored: None,
@@ -161,7 +165,7 @@ impl Gateway {
                 tracing::info!(%revision, "snapshot in force");
                 self.store_snapshot(sealed).await;
             }
-            Err(refusal) => self.status.count_refusal(refusal.cause),
+            Err(refusal) => self.status.set_refused(revision, refusal),
         }
         outcome
     }
@@ -249,8 +253,9 @@ impl Gateway {
         }
         let lowered = nexa_gateway_core::lower(&in_force.snapshot, &local, Utc::now())?;
         let next_change = lowered.next_change;
-        self.apply_policy(lowered, lease_until).await?;
+        let generation = self.apply_policy(lowered, lease_until).await?;
         if let Some(in_force) = &mut self.in_force {
+            self.policies.note(generation, &in_force.snapshot, &local);
             in_force.local = local;
             in_force.next_change = next_change;
             in_force.lease_until = lease_until;
@@ -278,7 +283,7 @@ impl Gateway {
         // Everything that can be refused is found out before anything changes.
         feasible::check(&snapshot, self.public_key).map_err(|error| refused(Cause::Policy, error))?;
         let local = self.local_addresses(&snapshot).await.map_err(try_again)?;
-        let before = self.in_force.as_ref().map(|in_force| in_force.snapshot.clone());
+        let before = self.in_force.as_ref().map(|in_force| Arc::clone(&in_force.snapshot));
         let lowered = match nexa_gateway_core::lower(&snapshot, &local, Utc::now()) {
             Ok(lowered) => lowered,
             Err(error @ LowerError::Model(_)) => return Err(refused(Cause::Policy, error)),
@@ -298,10 +303,14 @@ impl Gateway {
         {
             self.with_tunnel(move |tunnel| tunnel.narrow(&kept)).await.map_err(try_again)?;
         }
-        if let Err(error) = self.apply_policy(lowered, lease_until).await {
-            self.revoke_only(before, &snapshot, network_changes).await;
-            let cause = if dataplane::is_overflow(&error) { Cause::Overflow } else { Cause::Host };
-            return Err(refused(cause, error.context("the kernel did not take the policy")));
+        let snapshot = Arc::new(snapshot);
+        match self.apply_policy(lowered, lease_until).await {
+            Ok(generation) => self.policies.note(generation, &snapshot, &local),
+            Err(error) => {
+                self.revoke_only(before, &snapshot, network_changes).await;
+                let cause = if dataplane::is_overflow(&error) { Cause::Overflow } else { Cause::Host };
+                return Err(refused(cause, error.context("the kernel did not take the policy")));
+            }
         }
         // The policy is in force. What fails from here on, such as a port that is taken, may pass: the control plane
         // sends the snapshot again.

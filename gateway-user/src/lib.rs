@@ -4,6 +4,7 @@
 //! - [`stream`]: the control plane's WebSocket; [`store`]: the last good snapshot on disk.
 //! - [`tunnel`]: the WireGuard engine and where its peers were; [`net`]: netlink and kernel settings.
 //! - [`dataplane`]: the programs on the tunnel's interface and their maps.
+//! - [`events`]: what the programs tell of dropped packets, explained.
 //! - [`xdp_guard`]: the program on the uplink that drops junk for the tunnel's port.
 //! - [`guard`]: the nft table behind the programs, and who watches it.
 //! - [`preflight`]: what the gateway cannot do without; [`doctor`]: that, and what else gets in its way.
@@ -18,6 +19,7 @@ pub mod ask;
 pub mod config;
 pub mod dataplane;
 pub mod doctor;
+pub mod events;
 pub mod files;
 pub mod gateway;
 pub mod guard;

@@ -1,5 +1,7 @@
 //! Questions of this host's root, over a Unix socket. The words are [`nexa_wire::local`]'s.
 
+mod follow;
+
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -8,13 +10,15 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use nexa_wire::local::{Answer, MAX_REQUEST_BYTES, Question, Request, VERSION};
 use nix::unistd::geteuid;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use crate::events::Board;
 use crate::gateway::Errand;
 use crate::verify::Verifier;
+use follow::Following;
 
 /// A socket that does not answer yet. Its file is removed with it.
 #[derive(Debug)]
@@ -77,19 +81,32 @@ pub struct Desk {
     pub errands: mpsc::Sender<Errand>,
     /// Who looks at the maps.
     pub verifier: Arc<Verifier>,
+    /// Where the latest drops are.
+    pub board: Arc<Board>,
 }
 
 impl Desk {
-    async fn answer(&self, line: &[u8]) -> Answer {
+    /// The answer to a line, and what comes after it where more was asked for.
+    async fn answer(&self, line: &[u8]) -> (Answer, Option<Following>) {
         let answer = match serde_json::from_slice::<Request>(line) {
             Ok(request) if request.version != VERSION => Err(anyhow::anyhow!(
                 "this daemon answers version {VERSION}, not {}; restart the one that is older",
                 request.version
             )),
-            Ok(request) => self.answer_to(request.question).await,
+            Ok(Request { question: Question::Drops { peer, follow }, .. }) => self.drops(peer, follow).await,
+            Ok(request) => self.answer_to(request.question).await.map(|answer| (answer, None)),
             Err(error) => Err(anyhow::Error::from(error).context("not a question that this daemon knows")),
         };
-        answer.unwrap_or_else(|error| Answer::Refused { reason: format!("{error:#}") })
+        answer.unwrap_or_else(|error| (Answer::Refused { reason: format!("{error:#}") }, None))
+    }
+
+    async fn drops(&self, peer: Option<String>, follow: bool) -> anyhow::Result<(Answer, Option<Following>)> {
+        let device = match peer {
+            Some(peer) => Some(self.errand(|reply| Errand::Find(peer, reply)).await??),
+            None => None,
+        };
+        let (answer, following) = follow::begin(&self.board, device);
+        Ok((answer, follow.then_some(following)))
     }
 
     async fn answer_to(&self, question: Question) -> anyhow::Result<Answer> {
@@ -104,6 +121,7 @@ impl Desk {
                 Ok(Answer::Flows { flows, total })
             }
             Question::Verify => Ok(Answer::Verified(self.verifier.look().await?)),
+            // Answered by `follow`.
             Question::Drops { .. } | Question::Unknown => {
                 anyhow::bail!("this daemon does not know the question; it may be older: restart it")
             }
@@ -129,15 +147,22 @@ async fn converse(stream: UnixStream, desk: Desk) -> io::Result<()> {
         if line.last() != Some(&b'\n') {
             return Ok(());
         }
-        let answer = if is_trusted {
+        let (answer, following) = if is_trusted {
             desk.answer(&line).await
         } else {
-            Answer::Refused { reason: "only root may ask".to_owned() }
+            (Answer::Refused { reason: "only root may ask".to_owned() }, None)
         };
-        let mut text = serde_json::to_vec(&answer)?;
-        text.push(b'\n');
-        writing.write_all(&text).await?;
+        write(&mut writing, &answer).await?;
+        if let Some(following) = following {
+            return following.serve(&mut reading, &mut writing).await;
+        }
     }
+}
+
+async fn write(writing: &mut (impl AsyncWrite + Unpin), answer: &Answer) -> io::Result<()> {
+    let mut text = serde_json::to_vec(answer)?;
+    text.push(b'\n');
+    writing.write_all(&text).await
 }
 
 /// Root, and whoever the daemon runs as.

@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         Command::Status(asking) => ask::status(&asking),
         Command::Explain(explain) => ask::explain(&explain),
         Command::Flows(flows) => ask::flows(&flows),
+        Command::Drops(drops) => ask::drops(&drops),
         Command::Verify(asking) => ask::verify(&asking),
         Command::Run(settings) => {
             logging::start(settings.log_format, &settings.log_filter);

@@ -1,4 +1,6 @@
-//! What the control plane is told of the peers' tunnels: only what changed.
+//! What the control plane is told of the peers' tunnels, and of what the programs counted: only what changed.
+
+mod counters;
 
 use std::collections::HashMap;
 use std::time::UNIX_EPOCH;
@@ -9,7 +11,9 @@ use nexa_wire::gateway::PeerReport;
 use crate::status::PeerName;
 use nexa_tunnel::PeerStatus;
 
-/// What was told last.
+pub use counters::CounterReports;
+
+/// What was told last of the tunnels.
 #[derive(Debug, Default)]
 pub struct Reports {
     told: HashMap<PublicKey, PeerReport>,

@@ -3,14 +3,15 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use chrono::{DateTime, Utc};
 use nexa_types::{DeviceId, PublicKey, Revision};
+use nexa_wire::gateway::Refusal;
 use nexa_wire::snapshot::Snapshot;
 
 use crate::store;
-use crate::stream::Cause;
+use crate::stream::{self, Cause};
 
 /// Shared by all tasks.
 #[derive(Debug, Default)]
@@ -25,7 +26,9 @@ pub struct Status {
     applied: RwLock<Option<Applied>>,
     /// One more than the entries found different; 0 while nobody has looked.
     drift: AtomicU64,
+    content_hash: RwLock<Option<String>>,
     policy_repairs: AtomicU64,
+    refusal: RwLock<Option<Refusal>>,
 }
 
 /// The snapshot in force.
@@ -89,9 +92,15 @@ impl Status {
         self.refusals[cause as usize].load(Ordering::Relaxed)
     }
 
-    /// Counts a refused snapshot.
-    pub fn count_refusal(&self, cause: Cause) {
-        self.refusals[cause as usize].fetch_add(1, Ordering::Relaxed);
+    /// Notes and counts a refused snapshot.
+    pub fn set_refused(&self, revision: Revision, refused: &stream::Refusal) {
+        self.refusals[refused.cause as usize].fetch_add(1, Ordering::Relaxed);
+        *write(&self.refusal) = Some(Refusal { revision, reason: refused.reason.clone() });
+    }
+
+    /// The snapshot that was refused last, until one is in force.
+    pub fn refusal(&self) -> Option<Refusal> {
+        read(&self.refusal).clone()
     }
 
     /// How many snapshots were passed over because a newer one was in force.
@@ -109,9 +118,15 @@ impl Status {
         self.drift.load(Ordering::Relaxed).checked_sub(1)
     }
 
-    /// Notes how many entries of the kernel's maps are not as they should be.
-    pub fn set_drift_entries(&self, entries: u64) {
-        self.drift.store(entries.saturating_add(1), Ordering::Relaxed);
+    /// Hash of what the kernel's maps held when that was last looked at.
+    pub fn content_hash(&self) -> Option<String> {
+        read(&self.content_hash).clone()
+    }
+
+    /// Notes what the kernel's maps hold, and how many entries are not as they should be.
+    pub fn set_verified(&self, content_hash: &str, drift_entries: u64) {
+        *write(&self.content_hash) = Some(content_hash.to_owned());
+        self.drift.store(drift_entries.saturating_add(1), Ordering::Relaxed);
     }
 
     /// How often the policy was written anew over entries that were not as they should be.
@@ -136,12 +151,13 @@ impl Status {
 
     /// The snapshot in force.
     pub fn applied(&self) -> Option<Applied> {
-        self.applied.read().unwrap_or_else(PoisonError::into_inner).clone()
+        read(&self.applied).clone()
     }
 
     /// Notes the snapshot in force.
     pub fn set_applied(&self, applied: Applied) {
-        *self.applied.write().unwrap_or_else(PoisonError::into_inner) = Some(applied);
+        *write(&self.applied) = Some(applied);
+        *write(&self.refusal) = None;
     }
 
     /// Notes when the control plane last confirmed the snapshot in force, seconds since 1970.
@@ -160,6 +176,14 @@ impl Status {
         self.applied()?;
         Some(store::now_unix().saturating_sub(self.confirmed_unix.load(Ordering::Relaxed)))
     }
+}
+
+fn read<T>(value: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    value.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(value: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    value.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

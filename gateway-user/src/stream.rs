@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use nexa_config::SecretSource;
 use nexa_types::PublicKey;
-use nexa_wire::gateway::PeerReport;
+use nexa_wire::gateway::FromGateway;
 use nexa_wire::snapshot::Sealed;
 use tokio::sync::{mpsc, oneshot};
 
@@ -131,7 +131,7 @@ pub(crate) enum Ended {
 pub async fn run(
     options: Options,
     offers: mpsc::Sender<Offer>,
-    mut reports: mpsc::Receiver<Vec<PeerReport>>,
+    mut reports: mpsc::Receiver<Vec<FromGateway>>,
     status: Arc<Status>,
 ) {
     let mut backoff = Backoff::new();

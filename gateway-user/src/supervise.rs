@@ -65,7 +65,7 @@ struct Started {
     gateway: Gateway,
     public_key: PublicKey,
     metrics: Metrics,
-    events: RulesetEvents,
+    ruleset_events: RulesetEvents,
     socket: Socket,
 }
 
@@ -84,7 +84,8 @@ async fn start(settings: &Settings) -> anyhow::Result<Started> {
     let store = Store::new(state_dir);
     let stored = store.load();
 
-    let events = RulesetEvents::open().context("the kernel does not announce changes of its nft ruleset")?;
+    let ruleset_events =
+        RulesetEvents::open().context("the kernel does not announce changes of its nft ruleset")?;
     let guard = Arc::new(Guard::new());
     let addresses = match &stored {
         Stored::Good(good) => Some((&good.snapshot.network).into()),
@@ -130,7 +131,7 @@ async fn start(settings: &Settings) -> anyhow::Result<Started> {
     });
     resume(&mut gateway, stored).await?;
     let socket = Socket::bind(&settings.socket())?;
-    Ok(Started { gateway, public_key, metrics, events, socket })
+    Ok(Started { gateway, public_key, metrics, ruleset_events, socket })
 }
 
 /// Without a good snapshot everything is denied, whatever an earlier run left in the maps.

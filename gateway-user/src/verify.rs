@@ -57,7 +57,7 @@ impl Verifier {
         let dataplane = Arc::clone(&self.dataplane);
         let mut verified = spawn_blocking(move || compare(&dataplane)).await??;
         let drift = verified.drift();
-        self.status.set_drift_entries(drift);
+        self.status.set_verified(&verified.found_hash, drift);
         if drift > 0 {
             let maps: Vec<String> =
                 verified.maps.iter().filter(|map| map.drift() > 0).map(ToString::to_string).collect();

@@ -8,6 +8,7 @@ mod netns {
     mod client;
     mod daemon;
     mod doctor;
+    mod drops;
     mod guard;
     mod hostile;
     mod interface;

@@ -39,7 +39,7 @@ struct Rig {
     folder: tempfile::TempDir,
     status: Arc<Status>,
     offers: mpsc::Receiver<Offer>,
-    reports: mpsc::Sender<Vec<PeerReport>>,
+    reports: mpsc::Sender<Vec<FromGateway>>,
     log: Log,
     _logging: tracing::subscriber::DefaultGuard,
     task: tokio::task::JoinHandle<()>,
@@ -311,8 +311,12 @@ async fn reports_are_sent_and_stopping_says_goodbye() {
     let (mut connection, _) = rig.connection().await;
     let device: DeviceId = snapshot().peers[0].device;
     let report = PeerReport { device, last_handshake_unix: Some(1), received_bytes: 2, sent_bytes: 3 };
-    rig.reports.send(vec![report.clone()]).await.unwrap();
-    assert_eq!(connection.receive().await, FromGateway::Peers { peers: vec![report] });
+    let frames =
+        [FromGateway::Peers { peers: vec![report] }, FromGateway::Drops { drops: vec![], missed: 3 }];
+    rig.reports.send(frames.to_vec()).await.unwrap();
+    for frame in frames {
+        assert_eq!(connection.receive().await, frame);
+    }
     drop(rig.offers);
     connection.closed().await;
     timeout(PATIENCE, rig.task).await.unwrap().unwrap();

@@ -1,18 +1,20 @@
 //! What the rules say of a packet that nobody sent, in the words of the local socket.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 use nexa_abi::layout::{FlowKey, PeerKey};
 use nexa_abi::packet::{ICMP, ICMPV6, TCP, UDP};
 use nexa_policy::explain::{self as policy, Difference};
-use nexa_policy::{Decision, Probe};
+use nexa_policy::{Decision, Model, Probe};
 use nexa_types::Protocol;
+use nexa_wire::drops::Route;
 use nexa_wire::local::{self, Query, Word};
 use nexa_wire::snapshot::{Peer, Snapshot};
 
 use crate::lower::{LowerError, peer_key};
-use crate::model;
+use crate::model::{self, ModelError};
 
 /// Type and code of an echo request, as policy and the maps have them for a port.
 const ECHO: [(u8, u16); 2] = [(ICMP, 0x0800), (ICMPV6, 0x8000)];
@@ -102,6 +104,38 @@ pub fn explain(
         Decision::NoRule => Word::NoRule,
     };
     Ok((word, explained.nearest.map(near_miss)))
+}
+
+/// The rules of a snapshot, ready to be asked about many packets.
+#[derive(Debug)]
+pub struct Rules {
+    model: Model,
+    /// Positions in the model.
+    peers: HashMap<IpAddr, usize>,
+}
+
+impl Rules {
+    /// Reads a snapshot; `local` as in [`explain()`].
+    ///
+    /// # Errors
+    /// When the snapshot contradicts itself.
+    pub fn new(snapshot: &Snapshot, local: &[IpAddr]) -> Result<Self, ModelError> {
+        let model = model::from_snapshot(snapshot, local)?;
+        let addresses = |(position, peer): (usize, &nexa_policy::model::Peer)| {
+            peer.addresses.iter().map(move |address| (*address, position)).collect::<Vec<_>>()
+        };
+        let peers = model.peers.iter().enumerate().flat_map(addresses).collect();
+        Ok(Self { model, peers })
+    }
+
+    /// The rule that came closest to allowing what a device sent at an instant, where no rule spoke of it.
+    pub fn nearest(&self, route: &Route, at: DateTime<Utc>) -> Option<local::NearMiss> {
+        let peer = self.model.peers.get(*self.peers.get(&route.source)?)?;
+        let &Route { destination, protocol, destination_port: port, .. } = route;
+        let probe = Probe { destination, protocol, port };
+        let explained = nexa_policy::explain(&self.model, peer, &probe, at);
+        explained.nearest.map(near_miss)
+    }
 }
 
 fn near_miss(miss: policy::NearMiss) -> local::NearMiss {

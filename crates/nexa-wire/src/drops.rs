@@ -15,7 +15,7 @@ pub struct Dropped {
     pub first_at: DateTime<Utc>,
     /// When the last of them was.
     pub last_at: DateTime<Utc>,
-    /// How many they are.
+    /// How many they are. Segments that the kernel has joined to one packet are one; counters count them apart.
     pub packets: u64,
     /// How many of them were not told one by one, because the device had too many: its untold packets are shared out
     /// among what was told of it.

@@ -39,6 +39,20 @@ pub struct Flows {
     pub peer: Option<String>,
 }
 
+/// What `drops` works with.
+#[derive(Clone, Debug, Args)]
+pub struct Drops {
+    /// How the daemon is asked.
+    #[command(flatten)]
+    pub asking: Asking,
+    /// Of one device only: its name, id, public key or tunnel address
+    #[arg(long)]
+    pub peer: Option<String>,
+    /// Go on with those that come, until Ctrl-C
+    #[arg(long)]
+    pub follow: bool,
+}
+
 /// What `explain` works with.
 #[derive(Clone, Debug, Args)]
 pub struct Explain {

@@ -8,14 +8,12 @@ use aya::Ebpf;
 use aya::maps::lpm_trie::Key;
 use aya::maps::{HashMap, IterableMap, Map, MapData, MapError, PerCpuArray};
 use nexa_abi::layout::{
-    DestKey, Direction, FlowKey, FlowValue, FragmentKey, FragmentValue, PeerCounters, PeerKey, PeerValue,
-    PortsKey, PortsValue, Profile, RuleCounters, State, drop_index, map,
+    DestKey, FlowKey, FlowValue, FragmentKey, FragmentValue, PeerCounters, PeerKey, PeerValue, PortsKey,
+    PortsValue, Profile, RuleCounters, State, map,
 };
-use nexa_abi::reason::Reason;
 use nexa_gateway_core::install::{Found, Patch};
 use nexa_gateway_core::{Plan, Room};
 
-use super::Drops;
 use super::profiles::Profiles;
 use super::removal::{Batch, Removal};
 use super::shape::Shape;
@@ -72,7 +70,6 @@ pub struct Maps {
     fragments: HashMap<MapData, FragmentKey, FragmentValue>,
     peer_counters: PerCpuArray<MapData, PeerCounters>,
     rule_counters: PerCpuArray<MapData, RuleCounters>,
-    drops: PerCpuArray<MapData, u64>,
     removal: Removal,
 }
 
@@ -90,7 +87,6 @@ impl Maps {
             fragments: take(map::FRAGMENTS)?.try_into()?,
             peer_counters: take(map::PEER_COUNTERS)?.try_into()?,
             rule_counters: take(map::RULE_COUNTERS)?.try_into()?,
-            drops: take(map::DROPS)?.try_into()?,
             removal: Removal::default(),
         })
     }
@@ -199,46 +195,6 @@ impl Maps {
             Batch::Dest(keys) => dest.remove(keys.iter().copied().map(prefix)),
             Batch::Ports(keys) => ports.remove(keys.iter().copied().map(prefix)),
         })
-    }
-
-    /// A peer's counters, of all CPUs together.
-    pub fn peer_counters(&self, index: u32) -> anyhow::Result<PeerCounters> {
-        let mut sum = PeerCounters::default();
-        for counted in self.peer_counters.get(&index, 0).context("cannot read PEER_COUNTERS")?.iter() {
-            sum.received_packets += counted.received_packets;
-            sum.received_bytes += counted.received_bytes;
-            sum.sent_packets += counted.sent_packets;
-            sum.sent_bytes += counted.sent_bytes;
-            for (sum, counted) in sum.drops.iter_mut().zip(counted.drops) {
-                *sum += counted;
-            }
-        }
-        Ok(sum)
-    }
-
-    /// A rule's counters, of all CPUs together.
-    pub fn rule_counters(&self, slot: u32) -> anyhow::Result<RuleCounters> {
-        let mut sum = RuleCounters::default();
-        for counted in self.rule_counters.get(&slot, 0).context("cannot read RULE_COUNTERS")?.iter() {
-            sum.allowed_packets += counted.allowed_packets;
-            sum.allowed_bytes += counted.allowed_bytes;
-            sum.denied_packets += counted.denied_packets;
-            sum.denied_bytes += counted.denied_bytes;
-        }
-        Ok(sum)
-    }
-
-    /// Drops by reason and direction, of all CPUs together.
-    pub fn drops(&self) -> anyhow::Result<Vec<Drops>> {
-        let mut drops = Vec::new();
-        for reason in Reason::ALL {
-            for (direction, name) in [(Direction::Ingress, "ingress"), (Direction::Egress, "egress")] {
-                let counted =
-                    self.drops.get(&drop_index(*reason, direction), 0).context("cannot read DROPS")?;
-                drops.push(Drops { reason: reason.as_str(), direction: name, packets: counted.iter().sum() });
-            }
-        }
-        Ok(drops)
     }
 
     /// Deletes every flow, and what was noted of fragments.

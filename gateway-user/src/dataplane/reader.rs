@@ -39,7 +39,7 @@ struct Whole {
 impl Reader {
     /// Opens the maps of a loaded object once more.
     pub(super) fn open(ebpf: &Ebpf) -> anyhow::Result<Self> {
-        let again = |name| again(ebpf, name).with_context(|| format!("cannot open map {name} once more"));
+        let again = |name| again(ebpf, name);
         Ok(Self {
             state: Map::Array(again(map::STATE)?).try_into()?,
             peers: Map::HashMap(again(map::PEERS)?).try_into()?,
@@ -107,12 +107,21 @@ impl Reader {
     }
 }
 
-fn again(ebpf: &Ebpf, name: &str) -> anyhow::Result<MapData> {
+/// Opens a map of a loaded object once more.
+pub(super) fn again(ebpf: &Ebpf, name: &str) -> anyhow::Result<MapData> {
+    let cannot = || format!("cannot open map {name} once more");
     let data = match ebpf.map(name) {
-        Some(Map::Array(data) | Map::HashMap(data) | Map::LruHashMap(data) | Map::LpmTrie(data)) => data,
-        other => anyhow::bail!("it is {other:?}"),
+        Some(
+            Map::Array(data)
+            | Map::PerCpuArray(data)
+            | Map::HashMap(data)
+            | Map::LruHashMap(data)
+            | Map::LpmTrie(data),
+        ) => data,
+        other => anyhow::bail!("{}: it is {other:?}", cannot()),
     };
-    Ok(MapData::from_fd(data.fd().as_fd().try_clone_to_owned()?)?)
+    let descriptor = data.fd().as_fd().try_clone_to_owned().with_context(cannot)?;
+    MapData::from_fd(descriptor).with_context(cannot)
 }
 
 /// The maps as the engine asks them, one generation for all questions.

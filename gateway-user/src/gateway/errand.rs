@@ -17,7 +17,7 @@ use nexa_wire::snapshot::{Peer, Snapshot};
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
-use super::{Gateway, LEASE, lock};
+use super::{Gateway, InForce, LEASE, lock};
 use crate::reports::last_handshake_unix;
 
 /// Names that resemble an unknown one, at most.
@@ -31,6 +31,8 @@ pub enum Errand {
     Explain(Query, oneshot::Sender<anyhow::Result<Explained>>),
     /// Which conversations are live, of one device or of all.
     Flows(Option<String>, oneshot::Sender<anyhow::Result<(Vec<Flow>, u64)>>),
+    /// Which device is meant.
+    Find(String, oneshot::Sender<anyhow::Result<DeviceId>>),
     /// Write the policy in force anew: somebody else has written to the maps.
     Repair(oneshot::Sender<anyhow::Result<Generation>>),
 }
@@ -43,6 +45,7 @@ impl Gateway {
             Errand::Status(reply) => drop(reply.send(self.local_status())),
             Errand::Explain(query, reply) => drop(reply.send(self.explain(query))),
             Errand::Flows(peer, reply) => drop(reply.send(self.flows(peer.as_deref()).await)),
+            Errand::Find(peer, reply) => drop(reply.send(self.find(&peer))),
             Errand::Repair(reply) => drop(reply.send(self.repair().await)),
         }
     }
@@ -56,7 +59,11 @@ impl Gateway {
             None => (Lowered::default(), Utc::now() + LEASE),
         };
         lock(&self.dataplane).distrust();
-        self.apply_policy(lowered, lease_until).await
+        let generation = self.apply_policy(lowered, lease_until).await?;
+        if let Some(in_force) = &self.in_force {
+            self.policies.note(generation, &in_force.snapshot, &in_force.local);
+        }
+        Ok(generation)
     }
 
     fn local_status(&self) -> Status {
@@ -94,10 +101,7 @@ impl Gateway {
     }
 
     fn explain(&self, query: Query) -> anyhow::Result<Explained> {
-        let in_force = self
-            .in_force
-            .as_ref()
-            .context("no snapshot is in force yet, so everything is refused; `status` says why")?;
+        let in_force = self.something_in_force()?;
         let peer = find(&in_force.snapshot, &query.peer)?;
         let packet = explain::Packet::of(&query, peer)?;
         let (policy, nearest) = explain(&in_force.snapshot, &in_force.local, peer, &packet, Utc::now())?;
@@ -116,6 +120,15 @@ impl Gateway {
 }
 
 impl Gateway {
+    fn something_in_force(&self) -> anyhow::Result<&InForce> {
+        let nothing = "no snapshot is in force yet, so everything is refused; `status` says why";
+        self.in_force.as_ref().context(nothing)
+    }
+
+    fn find(&self, peer: &str) -> anyhow::Result<DeviceId> {
+        Ok(find(&self.something_in_force()?.snapshot, peer)?.device)
+    }
+
     async fn flows(&self, peer: Option<&str>) -> anyhow::Result<(Vec<Flow>, u64)> {
         let Some(in_force) = &self.in_force else { return Ok((Vec::new(), 0)) };
         let wanted = match peer {

@@ -16,7 +16,7 @@ impl Gateway {
     /// The new policy is not in force; what it takes away is taken away all the same, in the kernel and in the tunnel.
     pub(super) async fn revoke_only(
         &mut self,
-        before: Option<Snapshot>,
+        before: Option<Arc<Snapshot>>,
         refused: &Snapshot,
         network_changed: bool,
     ) {
@@ -47,11 +47,11 @@ impl Gateway {
     /// or fails, devices that lose something lose everything: that takes one store for each.
     async fn take_away(
         &mut self,
-        mut before: Snapshot,
+        before: Arc<Snapshot>,
         refused: &Snapshot,
         affected: &BTreeSet<DeviceId>,
-    ) -> Snapshot {
-        let restricted = nexa_gateway_core::restrict(&before, refused);
+    ) -> Arc<Snapshot> {
+        let restricted = Arc::new(nexa_gateway_core::restrict(&before, refused));
         match self.apply_in_place_of(&restricted).await {
             Ok(()) => return restricted,
             Err(error) => tracing::error!(
@@ -68,16 +68,18 @@ impl Gateway {
             );
         }
         self.has_retired = true;
-        before.peers.retain(|peer| !affected.contains(&peer.device));
-        before
+        let mut left = Arc::unwrap_or_clone(before);
+        left.peers.retain(|peer| !affected.contains(&peer.device));
+        Arc::new(left)
     }
 
-    async fn apply_in_place_of(&mut self, snapshot: &Snapshot) -> anyhow::Result<()> {
+    async fn apply_in_place_of(&mut self, snapshot: &Arc<Snapshot>) -> anyhow::Result<()> {
         let in_force = self.in_force.as_ref().context("no policy is in force")?;
         let lowered = nexa_gateway_core::lower(snapshot, &in_force.local, Utc::now())?;
         let (lease_until, next_change) = (in_force.lease_until, lowered.next_change);
-        self.apply_policy(lowered, lease_until).await?;
+        let generation = self.apply_policy(lowered, lease_until).await?;
         if let Some(in_force) = &mut self.in_force {
+            self.policies.note(generation, snapshot, &in_force.local);
             in_force.next_change = next_change;
         }
         Ok(())

@@ -12,6 +12,7 @@ use prometheus::{CounterVec, GaugeVec, Opts};
 use super::wireguard;
 use crate::config::{InterfaceName, Series, Switch};
 use crate::dataplane::{Counters, Dataplane, RuleName};
+use crate::events::{Board, Counts};
 use crate::gateway::lock;
 use crate::reports::last_handshake_unix;
 use crate::status::{PeerName, Status};
@@ -25,6 +26,7 @@ pub struct GatewayCollector {
     tunnel: Arc<Mutex<Tunnel>>,
     xdp_guard: xdp_guard::Shared,
     status: Arc<Status>,
+    board: Arc<Board>,
     series: Series,
     interface: InterfaceName,
 }
@@ -36,10 +38,11 @@ impl GatewayCollector {
         tunnel: Arc<Mutex<Tunnel>>,
         xdp_guard: xdp_guard::Shared,
         status: Arc<Status>,
+        board: Arc<Board>,
         series: Series,
         interface: InterfaceName,
     ) -> Self {
-        Self { dataplane, tunnel, xdp_guard, status, series, interface }
+        Self { dataplane, tunnel, xdp_guard, status, board, series, interface }
     }
 }
 
@@ -53,6 +56,7 @@ impl Collector for GatewayCollector {
         let mut families = Families::default();
         self.daemon(&mut families);
         self.uplink(&mut families);
+        self.events(&mut families);
         match lock(&self.dataplane).memory() {
             Ok(memory) => {
                 let help = "Bytes of kernel memory that a BPF map takes.";
@@ -61,7 +65,9 @@ impl Collector for GatewayCollector {
             }
             Err(error) => tracing::warn!("what memory the maps take cannot be read: {error:#}"),
         }
-        match lock(&self.dataplane).counters() {
+        // Reading takes a while; nobody waits for the lock meanwhile.
+        let census = lock(&self.dataplane).census();
+        match census.read() {
             Ok(counters) => self.programs(&counters, &mut families),
             // Absent series alarm; zeroes would look like a quiet network.
             Err(error) => tracing::warn!("the programs' counters cannot be read: {error:#}"),
@@ -129,6 +135,22 @@ impl GatewayCollector {
         });
         let help = "When the peer's last handshake was completed, seconds since 1970.";
         families.gauge("nexavpn_peer_last_handshake_seconds", help, &["peer", "name"], handshakes);
+    }
+
+    /// What the programs told.
+    fn events(&self, families: &mut Families) {
+        let Counts { drops, flows, untold, missed, unexplained } = self.board.counts();
+        let help = "Events that the programs told: drops, and flows that began.";
+        let told = [("drop", drops), ("flow", flows)].map(|(kind, count)| (vec![kind.to_owned()], count));
+        families.counter("nexavpn_events_total", help, &["event"], told);
+        let help =
+            "Events that the programs did not tell one by one, because there were too many of a device.";
+        families.counter("nexavpn_events_untold_total", help, &[], [(vec![], untold)]);
+        let help = "Drops that are not among the events because the daemon had no room for their kind.";
+        families.counter("nexavpn_events_missed_total", help, &[], [(vec![], missed)]);
+        let help =
+            "Kinds of refusals for which nobody looked which rule came closest, because there were too many.";
+        families.counter("nexavpn_events_unexplained_total", help, &[], [(vec![], unexplained)]);
     }
 
     /// The guard on the uplink.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use nexa_types::Revision;
-use nexa_wire::gateway::{FromGateway, PROTOCOL, PeerReport, ToGateway};
+use nexa_wire::gateway::{FromGateway, PROTOCOL, ToGateway};
 use nexa_wire::snapshot::Sealed;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -65,7 +65,7 @@ impl<'a> Session<'a> {
     pub async fn serve(
         &mut self,
         mut connection: Connection,
-        reports: &mut mpsc::Receiver<Vec<PeerReport>>,
+        reports: &mut mpsc::Receiver<Vec<FromGateway>>,
     ) -> Ended {
         match self.exchange(&mut connection, reports).await {
             Ok(()) => {
@@ -80,7 +80,7 @@ impl<'a> Session<'a> {
     async fn exchange(
         &mut self,
         connection: &mut Connection,
-        reports: &mut mpsc::Receiver<Vec<PeerReport>>,
+        reports: &mut mpsc::Receiver<Vec<FromGateway>>,
     ) -> Result<(), Ended> {
         let (applied, applied_hash) =
             self.status.applied().map(|applied| (applied.revision, applied.hash)).unzip();
@@ -102,7 +102,11 @@ impl<'a> Session<'a> {
                     None => return Err(Ended::Lost("it closed the connection".to_owned())),
                 },
                 outcome = outcome(&mut self.offered) => self.answer(connection, outcome?).await?,
-                Some(peers) = reports.recv() => self.send(connection, &FromGateway::Peers { peers }).await?,
+                Some(frames) = reports.recv() => {
+                    for frame in &frames {
+                        self.send(connection, frame).await?;
+                    }
+                }
                 _ = ping.tick() => {
                     if connection.heard.ago() > self.options.timing.silence_limit {
                         return Err(Ended::Lost("it fell silent".to_owned()));

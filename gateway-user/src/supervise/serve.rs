@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use nexa_types::Revision;
-use nexa_wire::gateway::PeerReport;
+use nexa_wire::gateway::{FromGateway, Health};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::{JoinSet, spawn_blocking};
@@ -13,11 +13,12 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::Started;
 use crate::config::Settings;
+use crate::events::{self, Board};
 use crate::gateway::{Gateway, lock};
 use crate::guard;
 use crate::local::Desk;
 use crate::metrics::GatewayCollector;
-use crate::reports::Reports;
+use crate::reports::{CounterReports, Reports};
 use crate::stream::{self, Offer, Options, Timing};
 use crate::verify::Verifier;
 use nexa_tunnel::PeerStatus;
@@ -42,7 +43,7 @@ pub enum End {
 /// # Errors
 /// When a part that must run cannot.
 pub async fn serve(started: Started, settings: &Settings) -> anyhow::Result<End> {
-    let Started { mut gateway, public_key, metrics, events, socket } = started;
+    let Started { mut gateway, public_key, metrics, ruleset_events, socket } = started;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut tasks = JoinSet::new();
@@ -50,7 +51,10 @@ pub async fn serve(started: Started, settings: &Settings) -> anyhow::Result<End>
         (Arc::clone(&gateway.dataplane), Arc::clone(&gateway.tunnel), Arc::clone(&gateway.status));
     let (errands, mut asked) = mpsc::channel(1);
     let verifier = Arc::new(Verifier::new(Arc::clone(&dataplane), Arc::clone(&status), errands.clone()));
-    tasks.spawn(socket.serve(Desk { errands, verifier: Arc::clone(&verifier) }));
+    let board = Arc::new(Board::default());
+    let ring = lock(&dataplane).take_events()?;
+    tasks.spawn(events::watch(ring, Arc::clone(&board), Arc::clone(&gateway.policies)));
+    tasks.spawn(socket.serve(Desk { errands, verifier: Arc::clone(&verifier), board: Arc::clone(&board) }));
     let verify_every = Duration::from_secs(settings.verify_seconds.into());
     tasks.spawn(async move {
         verifier.watch(verify_every).await;
@@ -62,11 +66,12 @@ pub async fn serve(started: Started, settings: &Settings) -> anyhow::Result<End>
         tunnel,
         xdp_guard,
         Arc::clone(&status),
+        Arc::clone(&board),
         settings.series,
         settings.host.interface.clone(),
     );
     tasks.spawn(metrics.serve(collector));
-    let watch = guard::watch(Arc::clone(&gateway.guard), events, Arc::clone(&status));
+    let watch = guard::watch(Arc::clone(&gateway.guard), ruleset_events, Arc::clone(&status));
     tasks.spawn(async {
         watch.await;
         Ok(())
@@ -84,8 +89,15 @@ pub async fn serve(started: Started, settings: &Settings) -> anyhow::Result<End>
     // Without systemd there is nobody to tell.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 
-    let mut chores =
-        Chores { reports: Reports::default(), report, ticks: 0, refused: None, was_connected: false };
+    let mut chores = Chores {
+        reports: Reports::default(),
+        counters: CounterReports::default(),
+        board,
+        report,
+        ticks: 0,
+        refused: None,
+        was_connected: false,
+    };
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let end = loop {
@@ -134,7 +146,9 @@ async fn refresh(gateway: &mut Gateway) {
 
 struct Chores {
     reports: Reports,
-    report: mpsc::Sender<Vec<PeerReport>>,
+    counters: CounterReports,
+    board: Arc<Board>,
+    report: mpsc::Sender<Vec<FromGateway>>,
     ticks: u64,
     /// The last refusal, told once.
     refused: Option<(Revision, String)>,
@@ -175,7 +189,7 @@ impl Chores {
         }
         gateway.store_again().await;
         if self.ticks.is_multiple_of(REPORT_EVERY_TICKS) {
-            self.report(gateway, &statuses);
+            self.report(gateway, &statuses).await;
         }
         if self.ticks.is_multiple_of(REPORT_EVERY_TICKS) || gateway.is_due() {
             refresh(gateway).await;
@@ -186,18 +200,38 @@ impl Chores {
         None
     }
 
-    fn report(&mut self, gateway: &Gateway, statuses: &[PeerStatus]) {
+    async fn report(&mut self, gateway: &Gateway, statuses: &[PeerStatus]) {
         let connected = gateway.status.is_connected();
         if connected && !self.was_connected {
-            self.reports.forget();
+            self.forget();
         }
         self.was_connected = connected;
         let (true, Some(applied)) = (connected, gateway.status.applied()) else { return };
-        let changed = self.reports.changed(statuses, &applied.peers);
         // A connection that is too slow for this hears the newest figures once it has caught up.
-        if !changed.is_empty() && self.report.try_send(changed).is_err() {
-            self.reports.forget();
+        let Ok(place) = self.report.clone().try_reserve_owned() else { return self.forget() };
+        let mut frames = Vec::new();
+        let peers = self.reports.changed(statuses, &applied.peers);
+        if !peers.is_empty() {
+            frames.push(FromGateway::Peers { peers });
         }
+        frames.extend(self.counters.health(health(gateway)).map(FromGateway::Health));
+        let census = lock(&gateway.dataplane).census();
+        match spawn_blocking(move || census.read()).await.map_err(anyhow::Error::from).flatten() {
+            Ok(counted) => frames.extend(self.counters.changed(&counted).map(FromGateway::Counters)),
+            Err(error) => tracing::warn!("the programs' counters cannot be read: {error:#}"),
+        }
+        let (drops, missed) = self.board.take_unreported();
+        if !drops.is_empty() || missed > 0 {
+            frames.push(FromGateway::Drops { drops, missed });
+        }
+        if !frames.is_empty() {
+            place.send(frames);
+        }
+    }
+
+    fn forget(&mut self) {
+        self.reports.forget();
+        self.counters.forget();
     }
 
     /// Lets a restart know how old the snapshot really is.
@@ -212,5 +246,16 @@ impl Chores {
         if let Ok(Err(error)) = noted {
             tracing::warn!("cannot note the snapshot's confirmation: {error}");
         }
+    }
+}
+
+fn health(gateway: &Gateway) -> Health {
+    let status = &gateway.status;
+    Health {
+        generation: lock(&gateway.dataplane).generation(),
+        content_hash: status.content_hash(),
+        drift_entries: status.drift_entries(),
+        policy_repairs: status.policy_repairs(),
+        refusal: status.refusal(),
     }
 }

@@ -25,7 +25,7 @@ fn snapshot() -> Snapshot {
 }
 
 /// A daemon that has `snapshot` in force, with its key and its connection.
-async fn in_force(
+pub async fn in_force(
     host: &Host,
     control: &mut FakeControl,
     snapshot: &Snapshot,
