@@ -17,6 +17,9 @@ use nexa_abi::reason::Reason;
 /// Both generations of a swap, each with as many prefixes as one policy may have.
 const MAX_PREFIXES: u32 = 2 << 20;
 
+/// More would make the hashes' buckets sparse, and each look at them a wait for memory.
+const MAX_WHOLE_KEYS: u32 = 1 << 18;
+
 /// Mapped into the daemon's memory, which swaps generations by one store.
 #[map]
 static STATE: Array<State> = Array::with_max_entries(1, BPF_F_MMAPABLE);
@@ -26,6 +29,13 @@ static PEERS: HashMap<PeerKey, PeerValue> = HashMap::with_max_entries(4 * MAX_PE
 /// Mapped too: a bank of ten thousand is written without a system call.
 #[map]
 static PROFILES: Array<Profile> = Array::with_max_entries(2 * MAX_PEERS, BPF_F_MMAPABLE);
+/// What is a whole address or a single port is found here, or else in the tries: a hash is quicker, and most of a policy is
+/// such. What finds no room is in the tries.
+#[map]
+static HOSTS: HashMap<DestKey, u32> = HashMap::with_max_entries(MAX_WHOLE_KEYS, BPF_F_NO_PREALLOC);
+#[map]
+static SINGLE_PORTS: HashMap<PortsKey, PortsValue> =
+    HashMap::with_max_entries(MAX_WHOLE_KEYS, BPF_F_NO_PREALLOC);
 #[map]
 static DEST: LpmTrie<DestKey, u32> = LpmTrie::with_max_entries(MAX_PREFIXES, BPF_F_NO_PREALLOC);
 #[map]
@@ -118,11 +128,19 @@ impl Tables for Maps {
     }
 
     fn class(&self, key: &DestKey) -> Option<u32> {
-        DEST.get(Key::new(DestKey::BITS, *key)).copied()
+        // SAFETY: elements are recycled, but those of a live set are not deleted.
+        match unsafe { HOSTS.get(key) } {
+            Some(class) => Some(*class),
+            None => DEST.get(Key::new(DestKey::BITS, *key)).copied(),
+        }
     }
 
     fn ports(&self, key: &PortsKey) -> Option<PortsValue> {
-        PORTS.get(Key::new(PortsKey::BITS, *key)).copied()
+        // SAFETY: elements are recycled, but those of a live class are not deleted.
+        match unsafe { SINGLE_PORTS.get(key) } {
+            Some(value) => Some(*value),
+            None => PORTS.get(Key::new(PortsKey::BITS, *key)).copied(),
+        }
     }
 
     fn flow<R>(&self, key: &FlowKey, look: impl FnOnce(&mut FlowValue) -> R) -> Option<R> {

@@ -88,6 +88,12 @@ impl Bytes for Skb {
         unsafe { self.load_paged(offset as u32, bytes.as_mut_ptr().cast(), N as u32) }
     }
 
+    #[inline(always)]
+    fn load_rarely_into<const N: usize>(&self, offset: u32, bytes: &mut [u8; N]) -> bool {
+        // SAFETY: the reference is valid for as many bytes.
+        unsafe { self.load_paged(self.l2_len + offset, bytes.as_mut_ptr().cast(), N as u32) }
+    }
+
     // Not by way of a buffer of zeros, which would be cleared byte by byte.
     #[inline(always)]
     fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {

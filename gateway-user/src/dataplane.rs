@@ -25,6 +25,7 @@ mod links;
 mod mapping;
 mod maps;
 mod memory;
+mod prefixes;
 mod profiles;
 mod reader;
 mod removal;

@@ -116,7 +116,7 @@ pub fn judge<T: Tables>(tables: &T, packet: &mut Packet, direction: Direction, n
 
 /// Decides on a packet that a peer sent: by the flow that it began, by one that another peer began with it, or anew.
 #[inline(always)]
-fn ingress<T: Tables>(tables: &T, packet: &Packet, orphan: bool, now: &Now) -> Verdict {
+fn ingress<T: Tables>(tables: &T, packet: &mut Packet, orphan: bool, now: &Now) -> Verdict {
     let mut turn = Turn { kind: packet.kind, speaker: Speaker::Initiator, now_ns: now.ns };
     let mut known_to_be_absent = false;
     if !orphan && packet.kind.begins() {
@@ -134,8 +134,8 @@ fn ingress<T: Tables>(tables: &T, packet: &Packet, orphan: bool, now: &Now) -> V
     if orphan {
         return Verdict::drop(sender, Reason::Fragment);
     }
-    let reversed = packet.tuple.reversed();
-    let (by_source, by_destination) = begun(packet, &reversed);
+    packet.reversed = packet.tuple.reversed();
+    let (by_source, by_destination) = begun(packet);
     // An answer begins nothing.
     if packet.kind != Kind::Reply && !known_to_be_absent {
         let followed = follow(tables, by_source, &profile, &turn);
@@ -165,11 +165,11 @@ fn ingress<T: Tables>(tables: &T, packet: &Packet, orphan: bool, now: &Now) -> V
 
 /// Decides on a packet for a peer: it passes only on a live flow that the peer began, or that another peer began with it.
 #[inline(always)]
-fn egress<T: Tables>(tables: &T, packet: &Packet, orphan: bool, now: &Now) -> Verdict {
-    let reversed = packet.tuple.reversed();
+fn egress<T: Tables>(tables: &T, packet: &mut Packet, orphan: bool, now: &Now) -> Verdict {
+    packet.reversed = packet.tuple.reversed();
     let mut turn = Turn { kind: packet.kind, speaker: Speaker::Responder, now_ns: now.ns };
     if !orphan && packet.kind != Kind::Error {
-        let glance = glance(tables, &reversed, &turn, now);
+        let glance = glance(tables, &packet.reversed, &turn, now);
         if glance.state == LIVE {
             return glance.verdict();
         }
@@ -182,7 +182,7 @@ fn egress<T: Tables>(tables: &T, packet: &Packet, orphan: bool, now: &Now) -> Ve
     if orphan {
         return Verdict::drop(receiver, Reason::Fragment);
     }
-    let (by_source, by_destination) = begun(packet, &reversed);
+    let (by_source, by_destination) = begun(packet);
     let followed = follow(tables, by_destination, &profile, &turn);
     if followed.dropped != Some(Reason::NoFlow) {
         return followed;
@@ -200,10 +200,10 @@ fn egress<T: Tables>(tables: &T, packet: &Packet, orphan: bool, now: &Now) -> Ve
 
 /// The keys of the flows that a packet would belong to: one that its sender began, and one that its receiver began. An
 /// error quotes a packet that went the other way.
-const fn begun<'a>(packet: &'a Packet, reversed: &'a FlowKey) -> (&'a FlowKey, &'a FlowKey) {
+const fn begun(packet: &Packet) -> (&FlowKey, &FlowKey) {
     match packet.kind {
-        Kind::Plain | Kind::Opening | Kind::Closing | Kind::Reply => (&packet.tuple, reversed),
-        Kind::Error => (reversed, &packet.tuple),
+        Kind::Plain | Kind::Opening | Kind::Closing | Kind::Reply => (&packet.tuple, &packet.reversed),
+        Kind::Error => (&packet.reversed, &packet.tuple),
     }
 }
 

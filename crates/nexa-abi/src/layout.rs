@@ -44,8 +44,12 @@ pub mod map {
     pub const PEERS: &str = "PEERS";
     /// Bank · [`super::MAX_PEERS`] + peer index → [`super::Profile`].
     pub const PROFILES: &str = "PROFILES";
+    /// [`super::DestKey`] → class, for prefixes that are whole addresses.
+    pub const HOSTS: &str = "HOSTS";
     /// Prefix over [`super::DestKey`] → class.
     pub const DEST: &str = "DEST";
+    /// [`super::PortsKey`] → [`super::PortsValue`], for prefixes that are single ports.
+    pub const SINGLE_PORTS: &str = "SINGLE_PORTS";
     /// Prefix over [`super::PortsKey`] → [`super::PortsValue`].
     pub const PORTS: &str = "PORTS";
     /// [`super::FlowKey`] → [`super::FlowValue`].
@@ -178,6 +182,11 @@ impl DestKey {
         set_and_family.copy_from_slice(head);
         address.copy_from_slice(tail);
         Self { set_and_family, address }
+    }
+
+    /// The family.
+    pub const fn family(&self) -> Family {
+        if self.set_and_family[3] & 1 == 1 { Family::V6 } else { Family::V4 }
     }
 
     /// The number of the set.

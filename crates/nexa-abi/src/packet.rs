@@ -46,6 +46,12 @@ pub trait Bytes {
         self.load_into(offset, &mut bytes).then_some(bytes)
     }
 
+    /// As [`Self::load_into`], for what few packets have: a program takes a slower way that is short to verify.
+    #[inline(always)]
+    fn load_rarely_into<const N: usize>(&self, offset: u32, bytes: &mut [u8; N]) -> bool {
+        self.load_into(offset, bytes)
+    }
+
     /// Length of the packet, bytes.
     fn len(&self) -> u32;
 
@@ -66,6 +72,20 @@ impl Bytes for [u8] {
 
     fn len(&self) -> u32 {
         u32::try_from(<[u8]>::len(self)).unwrap_or(u32::MAX)
+    }
+}
+
+/// A packet of which all is read rarely.
+struct Rarely<'a, B: ?Sized>(&'a B);
+
+impl<B: Bytes + ?Sized> Bytes for Rarely<'_, B> {
+    #[inline(always)]
+    fn load_into<const N: usize>(&self, offset: u32, bytes: &mut [u8; N]) -> bool {
+        self.0.load_rarely_into(offset, bytes)
+    }
+
+    fn len(&self) -> u32 {
+        self.0.len()
     }
 }
 
@@ -113,6 +133,8 @@ pub enum Part {
 pub struct Packet {
     /// Addresses and ports from sender to receiver; for [`Kind::Error`] those of the packet it is about.
     pub tuple: FlowKey,
+    /// The same from the other end. Only the engine fills it in: it has no place of its own for that on its stack.
+    pub reversed: FlowKey,
     /// Sender of this packet.
     pub source: PeerKey,
     /// Receiver of this packet.
@@ -247,7 +269,7 @@ fn parse_v6<B: Bytes + ?Sized>(bytes: &B, at: u32, tuple: &mut FlowKey) -> Resul
             _ => return Ok(found),
         };
         // No extension header is shorter than eight bytes (RFC 8200 §4).
-        if !bytes.load_into(found.offset, &mut header) {
+        if !bytes.load_rarely_into(found.offset, &mut header) {
             return Err(Reason::Malformed);
         }
         found.protocol = header[0];
@@ -331,7 +353,7 @@ fn parse_icmp<B: Bytes + ?Sized>(
     let header = bytes.load::<8>(at).ok_or(Reason::Malformed)?;
     let [kind, code] = [header[0], header[1]];
     if types.errors.contains(&kind) {
-        parse_embedded(bytes, at + 8, tuple)?;
+        parse_embedded(&Rarely(bytes), at + 8, tuple)?;
         return Ok((Kind::Error, at + 8));
     }
     if [kind, code] == types.echo_request {

@@ -5,7 +5,6 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use aya::Ebpf;
-use aya::maps::lpm_trie::Key;
 use aya::maps::{HashMap, IterableMap, Map, MapData, MapError, PerCpuArray};
 use nexa_abi::layout::{
     DestKey, FlowKey, FlowValue, FragmentKey, FragmentValue, PeerCounters, PeerKey, PeerValue, PortsKey,
@@ -14,18 +13,21 @@ use nexa_abi::layout::{
 use nexa_gateway_core::install::{Found, Patch};
 use nexa_gateway_core::{Plan, Room};
 
+use super::prefixes::Prefixes;
 use super::profiles::Profiles;
 use super::removal::{Batch, Removal};
 use super::shape::Shape;
 use super::state::StateWord;
-use super::table::{self, Table, bits_and_key, prefix};
+use super::table::{self, Table};
 
 /// Maps that outlive the daemon: all but those that hold nothing for longer than a packet, or speak to a daemon.
-pub const PINNED: [&str; 11] = [
+pub const PINNED: [&str; 13] = [
     map::STATE,
     map::PEERS,
     map::PROFILES,
+    map::HOSTS,
     map::DEST,
+    map::SINGLE_PORTS,
     map::PORTS,
     map::FLOWS,
     map::FRAGMENTS,
@@ -64,8 +66,8 @@ pub struct Maps {
     state: StateWord,
     peers: Table<PeerKey, PeerValue>,
     profiles: Profiles,
-    dest: Table<Key<DestKey>, u32>,
-    ports: Table<Key<PortsKey>, PortsValue>,
+    dest: Prefixes<DestKey, u32>,
+    ports: Prefixes<PortsKey, PortsValue>,
     flows: HashMap<MapData, FlowKey, FlowValue>,
     fragments: HashMap<MapData, FragmentKey, FragmentValue>,
     peer_counters: PerCpuArray<MapData, PeerCounters>,
@@ -81,8 +83,14 @@ impl Maps {
             state: StateWord::map(&data(take(map::STATE)?)?)?,
             peers: Table::open(map::PEERS, &data(take(map::PEERS)?)?)?,
             profiles: Profiles::map(&data(take(map::PROFILES)?)?)?,
-            dest: Table::open(map::DEST, &data(take(map::DEST)?)?)?,
-            ports: Table::open(map::PORTS, &data(take(map::PORTS)?)?)?,
+            dest: Prefixes::open(
+                (map::HOSTS, &data(take(map::HOSTS)?)?),
+                (map::DEST, &data(take(map::DEST)?)?),
+            )?,
+            ports: Prefixes::open(
+                (map::SINGLE_PORTS, &data(take(map::SINGLE_PORTS)?)?),
+                (map::PORTS, &data(take(map::PORTS)?)?),
+            )?,
             flows: take(map::FLOWS)?.try_into()?,
             fragments: take(map::FRAGMENTS)?.try_into()?,
             peer_counters: take(map::PEER_COUNTERS)?.try_into()?,
@@ -93,13 +101,13 @@ impl Maps {
 
     /// What an earlier daemon left, or this one. All of it is the next plan's to keep or delete.
     pub fn find(&mut self) -> anyhow::Result<Found> {
-        let ports = self.ports.read()?;
+        let ports = self.ports.find()?;
         let found = Found {
             state: self.state(),
             peers: self.peers.read()?,
-            dest: self.dest.read()?.into_iter().map(|(key, _)| bits_and_key(key)).collect(),
+            dest: self.dest.find()?.into_iter().map(|(prefix, _)| prefix).collect(),
             rules: ports.iter().map(|(_, value)| (value.rule, value.slot())).collect(),
-            ports: ports.into_iter().map(|(key, _)| bits_and_key(key)).collect(),
+            ports: ports.into_iter().map(|(prefix, _)| prefix).collect(),
             rule_slots: self.rule_counters.len(),
         };
         self.removal = Removal::default();
@@ -123,10 +131,8 @@ impl Maps {
     /// All that a generation refers to. Nothing of it is in force yet. After an error some is written, for
     /// [`Self::take_back`].
     pub fn prepare(&mut self, plan: &Plan) -> anyhow::Result<()> {
-        self.ports
-            .insert(plan.insert_ports.iter().map(|(bits, key, value)| (prefix((*bits, *key)), *value)))?;
-        self.dest
-            .insert(plan.insert_dest.iter().map(|(bits, key, class)| (prefix((*bits, *key)), *class)))?;
+        self.ports.insert(plan.insert_ports.iter().map(|(bits, key, value)| ((*bits, *key), *value)))?;
+        self.dest.insert(plan.insert_dest.iter().map(|(bits, key, class)| ((*bits, *key), *class)))?;
         table::zero(map::PEER_COUNTERS, IterableMap::map(&self.peer_counters), &plan.reset_counters)?;
         table::zero(map::RULE_COUNTERS, IterableMap::map(&self.rule_counters), &plan.reset_rules)?;
         for (position, profile) in &plan.profiles {
@@ -192,8 +198,8 @@ impl Maps {
         let Self { peers, dest, ports, removal, .. } = self;
         removal.slice(|batch| match batch {
             Batch::Peers(keys) => peers.remove(keys.iter().copied()),
-            Batch::Dest(keys) => dest.remove(keys.iter().copied().map(prefix)),
-            Batch::Ports(keys) => ports.remove(keys.iter().copied().map(prefix)),
+            Batch::Dest(keys) => dest.remove(keys.iter().copied()),
+            Batch::Ports(keys) => ports.remove(keys.iter().copied()),
         })
     }
 

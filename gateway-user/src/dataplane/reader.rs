@@ -14,16 +14,19 @@ use nexa_abi::layout::{
 };
 use nexa_gateway_core::Content;
 
+use super::prefixes::Prefixes;
 use super::profiles::Profiles;
 use super::state::boot_clock_ns;
-use super::table::{Table, bits_and_key};
+use super::table::Table;
 
 /// Descriptors of its own onto the maps.
 pub struct Reader {
     state: Array<MapData, State>,
     peers: HashMap<MapData, PeerKey, PeerValue>,
     profiles: Profiles,
+    hosts: HashMap<MapData, DestKey, u32>,
     dest: LpmTrie<MapData, DestKey, u32>,
+    single_ports: HashMap<MapData, PortsKey, PortsValue>,
     ports: LpmTrie<MapData, PortsKey, PortsValue>,
     flows: HashMap<MapData, FlowKey, FlowValue>,
     whole: Whole,
@@ -32,8 +35,8 @@ pub struct Reader {
 /// The same maps, to be read from end to end.
 struct Whole {
     peers: Table<PeerKey, PeerValue>,
-    dest: Table<Key<DestKey>, u32>,
-    ports: Table<Key<PortsKey>, PortsValue>,
+    dest: Prefixes<DestKey, u32>,
+    ports: Prefixes<PortsKey, PortsValue>,
 }
 
 impl Reader {
@@ -44,13 +47,18 @@ impl Reader {
             state: Map::Array(again(map::STATE)?).try_into()?,
             peers: Map::HashMap(again(map::PEERS)?).try_into()?,
             profiles: Profiles::map(&again(map::PROFILES)?)?,
+            hosts: Map::HashMap(again(map::HOSTS)?).try_into()?,
             dest: Map::LpmTrie(again(map::DEST)?).try_into()?,
+            single_ports: Map::HashMap(again(map::SINGLE_PORTS)?).try_into()?,
             ports: Map::LpmTrie(again(map::PORTS)?).try_into()?,
             flows: Map::LruHashMap(again(map::FLOWS)?).try_into()?,
             whole: Whole {
                 peers: Table::open(map::PEERS, &again(map::PEERS)?)?,
-                dest: Table::open(map::DEST, &again(map::DEST)?)?,
-                ports: Table::open(map::PORTS, &again(map::PORTS)?)?,
+                dest: Prefixes::open((map::HOSTS, &again(map::HOSTS)?), (map::DEST, &again(map::DEST)?))?,
+                ports: Prefixes::open(
+                    (map::SINGLE_PORTS, &again(map::SINGLE_PORTS)?),
+                    (map::PORTS, &again(map::PORTS)?),
+                )?,
             },
         })
     }
@@ -68,8 +76,8 @@ impl Reader {
             state,
             peers: peers.read()?.into_iter().collect(),
             profiles: profiles.filter(|(_, profile)| *profile != Profile::default()).collect(),
-            dest: dest.read()?.into_iter().map(|(key, class)| (bits_and_key(key), class)).collect(),
-            ports: ports.read()?.into_iter().map(|(key, value)| (bits_and_key(key), value)).collect(),
+            dest: dest.read()?.into_iter().collect(),
+            ports: ports.read()?.into_iter().collect(),
         })
     }
 
@@ -160,11 +168,13 @@ impl Tables for Asked<'_> {
     }
 
     fn class(&self, key: &DestKey) -> Option<u32> {
-        self.found(self.maps.dest.get(&Key::new(DestKey::BITS, *key), 0))
+        self.found(self.maps.hosts.get(key, 0))
+            .or_else(|| self.found(self.maps.dest.get(&Key::new(DestKey::BITS, *key), 0)))
     }
 
     fn ports(&self, key: &PortsKey) -> Option<PortsValue> {
-        self.found(self.maps.ports.get(&Key::new(PortsKey::BITS, *key), 0))
+        self.found(self.maps.single_ports.get(key, 0))
+            .or_else(|| self.found(self.maps.ports.get(&Key::new(PortsKey::BITS, *key), 0)))
     }
 
     fn flow<R>(&self, _: &FlowKey, _: impl FnOnce(&mut FlowValue) -> R) -> Option<R> {

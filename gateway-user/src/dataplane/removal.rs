@@ -69,7 +69,7 @@ impl Removal {
     }
 
     /// Has `delete` do a bounded part of it. What it fails at goes on waiting.
-    pub fn slice(&mut self, delete: impl Fn(&Batch) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    pub fn slice(&mut self, mut delete: impl FnMut(&Batch) -> anyhow::Result<()>) -> anyhow::Result<()> {
         let began = Instant::now();
         for _ in 0..MOST_BATCHES {
             let Some(batch) = self.next() else { return Ok(()) };

@@ -27,6 +27,8 @@ enum Kind {
     MappedArray,
     PerCpuArray,
     Hash,
+    /// Memory is taken for buckets, and for entries that there are.
+    SparseHash,
     /// Memory is taken for entries that there are.
     Trie,
     RingBuffer,
@@ -47,17 +49,30 @@ const FRAGMENTS: u32 = 1 << 14;
 /// Bytes of events that wait for their reader.
 const EVENT_BYTES: u32 = 1 << 18;
 
+/// Hosts and single ports that are found by hash. More would make its buckets sparse, and each look at them a wait for
+/// memory; what finds no room is found by the tries.
+const MOST_WHOLE_KEYS: u32 = 1 << 18;
+
 /// Every map that lasts, and the ring buffer.
 pub fn of(options: &Options) -> Vec<Shape> {
     let shape =
         |name, kind, key_bytes, value_bytes, entries| Shape { name, entries, kind, key_bytes, value_bytes };
     let array = |name, kind, value_bytes, entries| shape(name, kind, INDEX, value_bytes, entries);
     let entries = options.max_entries;
+    let whole_keys = entries.min(MOST_WHOLE_KEYS);
     vec![
         array(map::STATE, Kind::MappedArray, size_of::<State>(), 1),
         shape(map::PEERS, Kind::Hash, size_of::<PeerKey>(), size_of::<PeerValue>(), options.max_addresses),
         array(map::PROFILES, Kind::MappedArray, size_of::<Profile>(), 2 * MAX_PEERS),
+        shape(map::HOSTS, Kind::SparseHash, size_of::<DestKey>(), size_of::<u32>(), whole_keys),
         shape(map::DEST, Kind::Trie, PREFIX + size_of::<DestKey>(), size_of::<u32>(), entries),
+        shape(
+            map::SINGLE_PORTS,
+            Kind::SparseHash,
+            size_of::<PortsKey>(),
+            size_of::<PortsValue>(),
+            whole_keys,
+        ),
         shape(map::PORTS, Kind::Trie, PREFIX + size_of::<PortsKey>(), size_of::<PortsValue>(), entries),
         shape(map::FLOWS, Kind::Hash, size_of::<FlowKey>(), size_of::<FlowValue>(), options.max_flows),
         shape(map::FRAGMENTS, Kind::Hash, size_of::<FragmentKey>(), size_of::<FragmentValue>(), FRAGMENTS),
@@ -99,6 +114,12 @@ impl Shape {
             // struct htab_elem is 48 bytes, a bucket 16; each CPU has a spare element and a place in the list.
             Kind::Hash => {
                 (entries + cpus) * (48 + key + value) + entries.next_power_of_two() * 16 + cpus * PAGE
+            }
+            Kind::SparseHash => {
+                let filled = if filled < entries { filled } else { entries };
+                filled * (48 + key + value).next_power_of_two()
+                    + entries.next_power_of_two() * 16
+                    + cpus * PAGE
             }
             // struct lpm_trie_node is at most 40 bytes before its key, and each entry may need a node to branch at.
             Kind::Trie => 2 * filled * (40 + key + value).next_power_of_two(),

@@ -6,7 +6,6 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use anyhow::{Context as _, ensure};
 use aya::maps::MapData;
-use aya::maps::lpm_trie::Key;
 
 use super::batch::{self, Packed};
 
@@ -74,16 +73,6 @@ impl<K: aya::Pod, V: aya::Pod> Table<K, V> {
     fn fd(&self) -> BorrowedFd<'_> {
         self.map.as_fd()
     }
-}
-
-/// The entry of a trie.
-pub fn prefix<K: aya::Pod>((bits, key): (u32, K)) -> Key<K> {
-    Key::new(bits, key)
-}
-
-/// The other way round.
-pub fn bits_and_key<K: aya::Pod>(prefix: Key<K>) -> (u32, K) {
-    (prefix.prefix_len(), prefix.data())
 }
 
 /// Sets elements of a per-CPU array to zero, on every CPU.

@@ -3,9 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use aya::maps::lpm_trie::LpmTrie;
-use aya::maps::{Map, MapData};
-use nexa_abi::layout::{Direction, PortsKey, PortsValue, map};
+use aya::maps::MapData;
+use nexa_abi::layout::{Direction, map};
 use nexa_differential::craft::{end, flag, tcp};
 use nexa_gateway::dataplane::{Attachment, Dataplane, INGRESS, Options};
 
@@ -157,36 +156,6 @@ fn pinned_maps_of_another_size_are_replaced() {
             apply(&mut resized, &granted());
             assert_eq!(run(&resized, INGRESS, &tcp(peer, server, flag::SYN)), Answer::Pass);
         }
-    });
-}
-
-#[test]
-fn entries_without_a_slot_are_served_until_the_first_swap_gives_them_one() {
-    apart(|pin_dir| {
-        let (peer, server) = (end("100.96.0.2", 40_000), end("10.20.0.10", 443));
-        let mut first = pinned(pin_dir);
-        apply(&mut first, &granted());
-        let pin = MapData::from_pin(pin_dir.join(map::PORTS)).unwrap();
-        let mut ports: LpmTrie<_, PortsKey, PortsValue> = Map::LpmTrie(pin).try_into().unwrap();
-        let entries: Vec<_> = ports.iter().map(Result::unwrap).collect();
-        for (key, value) in entries {
-            ports
-                .insert(&key, PortsValue::new(value.verdict(), 0, value.rule, value.not_after_ns), 0)
-                .unwrap();
-        }
-        drop(first);
-        let mut second = pinned(pin_dir);
-        assert_eq!(run(&second, INGRESS, &tcp(peer, server, flag::SYN)), Answer::Pass);
-        apply(&mut second, &granted());
-        assert_eq!(run(&second, INGRESS, &tcp(peer, server, flag::ACK)), Answer::Pass);
-        let counted = flat(&second.counters().unwrap());
-        assert_eq!(counted.get("rule 7 allowed packets"), Some(&1), "{counted:?}");
-        apply(&mut second, &granted());
-        drop(second);
-        let mut third = pinned(pin_dir);
-        apply(&mut third, &granted());
-        let counted = flat(&third.counters().unwrap());
-        assert_eq!(counted.get("rule 7 allowed packets"), Some(&1), "counters go on: {counted:?}");
     });
 }
 
