@@ -23,6 +23,8 @@ pub enum Figure {
     Median,
     /// The least.
     Min,
+    /// The one that 99 of 100 samples do not exceed.
+    P99,
     /// The greatest.
     Max,
 }
@@ -63,6 +65,7 @@ impl Goal {
         let (word, value) = match figure {
             Figure::Median => ("median", series.summary.median),
             Figure::Min => ("min", series.summary.min),
+            Figure::P99 => ("p99", series.summary.p99()),
             Figure::Max => ("max", series.summary.max),
         };
         Ok(Judged { name: format!("{of} {word}"), unit: series.metric.unit, value, limit })

@@ -33,6 +33,14 @@ impl Summary {
         let median = f64::midpoint(sorted[(count - 1) / 2], sorted[count / 2]);
         Ok(Self { median, min: sorted[0], max: sorted[count - 1], samples })
     }
+
+    /// The sample that 99 of 100 do not exceed, by the nearest rank; of fewer than 100, the greatest.
+    pub fn p99(&self) -> f64 {
+        let mut sorted = self.samples.clone();
+        sorted.sort_by(f64::total_cmp);
+        let rank = (sorted.len() * 99).div_ceil(100);
+        sorted.get(rank.saturating_sub(1)).copied().unwrap_or(self.max)
+    }
 }
 
 #[cfg(test)]
@@ -52,6 +60,13 @@ mod tests {
     #[test]
     fn the_median_of_an_even_count_is_halfway_between_the_middle_two() {
         assert_eq!(of(&[6.0, 1.0, 2.0, 5.0, 3.0, 100.0]), [4.0, 1.0, 100.0]);
+    }
+
+    #[test]
+    fn of_200_samples_two_may_exceed_the_99th_percentile() {
+        let samples: Vec<f64> = (1..=200).rev().map(f64::from).collect();
+        assert_eq!(Summary::of(samples).expect("enough").p99(), 198.0);
+        assert_eq!(Summary::of(vec![1.0, 9.0, 2.0, 3.0, 4.0]).expect("enough").p99(), 9.0);
     }
 
     #[test]

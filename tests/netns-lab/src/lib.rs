@@ -33,7 +33,7 @@ pub mod profile;
 pub mod relay;
 pub mod secrets;
 pub mod ungranted;
-mod wait;
+pub mod wait;
 pub mod walk;
 
 pub use lab::{Lab, Programs};

@@ -6,8 +6,12 @@ use nix::sys::signal::Signal;
 
 use super::{Bench, Setting};
 use crate::{
-    goal::{Figure::Median, Goal, Limit::AtMost},
-    interleave::{self, Better, Case, Metric, Series},
+    goal::{
+        Figure::{Max, Median, P99},
+        Goal,
+        Limit::{AtLeast, AtMost},
+    },
+    interleave::{self, Case, Metric, Series},
 };
 use bed::Bed;
 use cases::Measured;
@@ -15,6 +19,7 @@ use cases::Measured;
 mod arm;
 mod bed;
 mod cases;
+mod change;
 mod conntrack;
 mod entries;
 mod frame;
@@ -22,11 +27,13 @@ mod guard;
 mod inject;
 mod nft;
 mod place;
+mod tunnel;
+mod whole;
 mod world;
 
 pub(super) const BENCH: Bench = Bench { name: "policy", run, goals: &GOALS };
 
-const GOALS: [Goal; 10] = [
+const GOALS: [Goal; 15] = [
     Goal { of: "live_ratio", figure: Median, limit: AtMost(0.25) },
     Goal { of: "live_growth", figure: Median, limit: AtMost(1.1) },
     Goal { of: "class_2k_ratio", figure: Median, limit: AtMost(0.8) },
@@ -35,12 +42,20 @@ const GOALS: [Goal; 10] = [
     Goal { of: "class_growth", figure: Median, limit: AtMost(2.0) },
     Goal { of: "new_2k_ratio", figure: Median, limit: AtMost(1.0) },
     Goal { of: "new_20k_ratio", figure: Median, limit: AtMost(1.0) },
+    Goal { of: "change_ms", figure: P99, limit: AtMost(5.0) },
+    Goal { of: "apply_ratio", figure: Median, limit: AtMost(0.5) },
+    Goal { of: "maps_mb", figure: Max, limit: AtMost(MAPS_MB) },
+    Goal { of: "tunnel_tcp_ratio", figure: Median, limit: AtLeast(0.98) },
+    Goal { of: "tunnel_udp_ratio", figure: Median, limit: AtLeast(0.9) },
     Goal { of: "guard_malformed_ratio", figure: Median, limit: AtMost(0.35) },
     Goal { of: "guard_unknown_ratio", figure: Median, limit: AtMost(0.5) },
 ];
 
+/// Kernel memory that all maps may take together at 10,000 peers, of which most is set aside at the start.
+const MAPS_MB: f64 = 200.0;
+
 /// Quotients of what was measured: name, dividend, divisors of which the least counts, and what it is.
-const RATIOS: [(&str, &str, &[&str], &str); 10] = [
+const RATIOS: [(&str, &str, &[&str], &str); 13] = [
     ("live_ratio", "live_ours_2k_ns", &["live_conntrack_ns"], "a live flow's packet: ours by conntrack's"),
     ("live_growth", "live_ours_100k_ns", &["live_ours_2k_ns"], "a live flow's packet: 100k rules by 2k"),
     (
@@ -69,6 +84,19 @@ const RATIOS: [(&str, &str, &[&str], &str); 10] = [
         "a flow's first packet, 2k rules: ours by conntrack's",
     ),
     ("new_20k_ratio", "new_ours_20k_ns", &["new_conntrack_20k_ns"], "the same with 20k rules"),
+    ("apply_ratio", "apply_ours_ms", &["apply_nft_ms"], "a whole policy: ours by `nft -f`"),
+    (
+        "tunnel_tcp_ratio",
+        "tunnel_tcp_ours_gbit_per_s",
+        &["tunnel_tcp_pass_gbit_per_s"],
+        "iperf3 through the tunnel: with policy by without",
+    ),
+    (
+        "tunnel_udp_ratio",
+        "tunnel_udp_ours_per_s",
+        &["tunnel_udp_pass_per_s"],
+        "small datagrams through the tunnel: with policy by without",
+    ),
     (
         "guard_malformed_ratio",
         "guard_malformed_ns",
@@ -118,6 +146,18 @@ fn measure(setting: &Setting<'_>, ledger: &Ledger, say: &mut dyn FnMut(&str)) ->
         say("the XDP guard");
         results.extend(guard::measure(&bed, setting.rounds, say)?);
     }
+    if whole::names().any(|name| setting.wants(name)) {
+        say("whole policies");
+        results.extend(whole::measure(&bed, setting.rounds, say)?);
+    }
+    if setting.wants(change::METRIC.name) {
+        say("changes under load");
+        results.push(change::measure(&bed, setting.rounds, say)?);
+    }
+    if tunnel::names().any(|name| setting.wants(name)) {
+        say("tunnels");
+        results.extend(tunnel::measure(&bed, setting.rounds, say)?);
+    }
     let ratios = ratios(&results)?;
     results.extend(ratios);
     Ok(results)
@@ -133,7 +173,7 @@ fn ratios(results: &[Series]) -> Result<Vec<Series>> {
             .filter_map(|name| find(name))
             .min_by(|one, other| one.summary.median.total_cmp(&other.summary.median));
         if let (Some(dividend), Some(divisor)) = (find(dividend), least) {
-            let metric = Metric { name, unit: "", better: Better::Lower, what };
+            let metric = Metric { name, unit: "", better: dividend.metric.better, what };
             ratios.push(dividend.beside(divisor, metric, |dividend, divisor| dividend / divisor)?);
         }
     }
@@ -142,18 +182,21 @@ fn ratios(results: &[Series]) -> Result<Vec<Series>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{GOALS, RATIOS, cases, guard};
+    use super::{GOALS, RATIOS, cases, change, guard, tunnel, whole};
 
     #[test]
-    fn every_ratio_is_of_cases_and_every_goal_of_a_ratio() {
+    fn every_ratio_and_every_goal_is_of_what_is_measured() {
         let is_case = |name: &str| {
-            cases::ALL.iter().map(|case| case.name).chain(guard::names()).any(|case| case == name)
+            let others =
+                guard::names().chain(whole::names()).chain(tunnel::names()).chain([change::METRIC.name]);
+            cases::ALL.iter().map(|case| case.name).chain(others).any(|case| case == name)
         };
         for (name, dividend, divisors, _) in RATIOS {
             assert!(is_case(dividend) && divisors.iter().all(|divisor| is_case(divisor)), "{name}");
         }
         for goal in GOALS {
-            assert!(RATIOS.iter().any(|(name, ..)| *name == goal.of), "{}", goal.of);
+            let is_ratio = RATIOS.iter().any(|(name, ..)| *name == goal.of);
+            assert!(is_ratio || is_case(goal.of), "{}", goal.of);
         }
     }
 }

@@ -7,7 +7,7 @@ use aya::programs::TcAttachType;
 use chrono::{TimeDelta, Utc};
 use nexa_gateway::dataplane::{Attachment, Dataplane, Options};
 use nexa_gateway_core::lower;
-use nexa_lab::{ledger::Ledger, names::Prefix};
+use nexa_lab::{ledger::Ledger, names::Prefix, namespace::Namespace};
 use nexa_wire::snapshot::{Effect, Snapshot};
 
 use super::{
@@ -114,6 +114,13 @@ impl<'a> Bed<'a> {
         Place::new(self.prefix, self.ledger, name)
     }
 
+    /// A namespace for something else.
+    pub(super) fn namespace(&self, name: &str) -> Result<Namespace> {
+        let name = self.prefix.name(name);
+        self.ledger.namespace(&name)?;
+        Namespace::new(&name)
+    }
+
     /// Prepared packets of a policy.
     pub(super) fn injector(&mut self, size: Size, packets: Packets) -> Result<&Injector> {
         if !self.injectors.contains_key(&(size, packets)) {
@@ -145,7 +152,7 @@ impl<'a> Bed<'a> {
         match self.policies.entry((size, effect)) {
             Entry::Occupied(made) => Ok(made.into_mut()),
             Entry::Vacant(place) => {
-                let snapshot = world::snapshot(PEERS, size.rules(), effect)?;
+                let snapshot = world::snapshot(PEERS, world::GROUPS, size.rules(), effect)?;
                 let entries = Entries::of(&snapshot, effect)?;
                 Ok(place.insert((snapshot, entries)))
             }

@@ -3,18 +3,33 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::{Context as _, Result, ensure};
-use nexa_types::{Cidr, DeviceId, GroupId, ResourceId, UserId};
+use nexa_types::{Cidr, DeviceId, GroupId, ResourceId, RuleId, UserId};
 use nexa_wire::snapshot::{Effect, Resource, Rule, Snapshot, Subject, Target, Traffic};
 
 /// One destination of one rule.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
+    /// The rule.
+    pub(super) rule: RuleId,
     /// Who.
     pub(super) who: Who,
     /// Where.
     pub(super) cidr: Cidr,
     /// What of it.
     pub(super) traffic: Traffic,
+}
+
+impl Entry {
+    /// Whether some packet is spoken of by both, whoever sends it.
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
+        let ports =
+            |entry: &Self| entry.traffic.ports().map_or((0, u16::MAX), |ports| (ports.first(), ports.last()));
+        let (one, two) = (ports(self), ports(other));
+        self.traffic.protocol() == other.traffic.protocol()
+            && one.0 <= two.1
+            && two.0 <= one.1
+            && self.cidr.overlaps(other.cidr)
+    }
 }
 
 /// Whom an entry speaks of.
@@ -134,7 +149,7 @@ fn take(
         let Target::Resource(id) = target;
         let resource = resources.get(id).context("a rule names a resource that is not there")?;
         for cidr in &resource.cidrs {
-            let entry = |traffic: &Traffic| Entry { who, cidr: *cidr, traffic: *traffic };
+            let entry = |traffic: &Traffic| Entry { rule: rule.id, who, cidr: *cidr, traffic: *traffic };
             all.extend(resource.traffic.iter().map(entry));
         }
     }

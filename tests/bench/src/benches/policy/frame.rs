@@ -135,7 +135,7 @@ const fn v6_octets(address: IpAddr) -> [u8; 16] {
 }
 
 /// The checksum of an IPv4 header (RFC 1071), in parts of even length.
-fn checksum(parts: &[&[u8]]) -> [u8; 2] {
+pub(super) fn checksum(parts: &[&[u8]]) -> [u8; 2] {
     let words = parts.iter().flat_map(|part| part.chunks_exact(2));
     let mut sum: u32 = words.map(|word| u32::from(u16::from_be_bytes([word[0], word[1]]))).sum();
     while sum > 0xffff {

@@ -101,7 +101,7 @@ fn thread_time() -> Result<f64> {
     Ok(time.tv_sec() as f64 * 1e9 + time.tv_nsec() as f64)
 }
 
-/// A program at an interface that ends packets, and counts them.
+/// A program at an interface that ends packets or lets them pass, and counts them.
 pub(super) struct Counter {
     ebpf: Ebpf,
 }
@@ -109,9 +109,18 @@ pub(super) struct Counter {
 impl Counter {
     /// Ends every packet at an interface of this thread's namespace, behind all programs that are there.
     pub(super) fn end(interface: &str, at: TcAttachType) -> Result<Self> {
+        Self::classifier("end", interface, at)
+    }
+
+    /// Lets every packet pass.
+    pub(super) fn pass(interface: &str, at: TcAttachType) -> Result<Self> {
+        Self::classifier("pass", interface, at)
+    }
+
+    fn classifier(name: &str, interface: &str, at: TcAttachType) -> Result<Self> {
         let mut counter = Self::load()?;
         let program: &mut SchedClassifier =
-            counter.ebpf.program_mut("end").context("no such program")?.try_into()?;
+            counter.ebpf.program_mut(name).context("no such program")?.try_into()?;
         program.load().context("the kernel refused the counter")?;
         program.attach_with_options(interface, at, TcAttachOptions::TcxOrder(LinkOrder::last()))?;
         Ok(counter)

@@ -76,6 +76,20 @@ impl Place {
             injector.run(index, count)
         })?
     }
+
+    /// Has `work` inject so many frames into [`IN`] as often as it likes.
+    pub(super) fn with_injector<T: Send>(
+        &self,
+        injector: &Injector,
+        count: u32,
+        work: impl FnOnce(&dyn Fn() -> Result<f64>) -> Result<T> + Send,
+    ) -> Result<T> {
+        self.namespace.run(|| {
+            stay_on_last_cpu()?;
+            let index = nix::net::if_::if_nametoindex(IN).context("no interface")?;
+            work(&|| injector.run(index, count))
+        })?
+    }
 }
 
 /// Keeps this thread on one CPU: a move in the middle would fill another's caches.

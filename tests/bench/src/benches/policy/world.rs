@@ -12,19 +12,19 @@ use nexa_wire::snapshot::{Effect, Network, Peer, Resource, Rule, Snapshot, Subje
 use uuid::Uuid;
 
 /// Groups, of which each user is in one, besides the one of all.
-const GROUPS: u32 = 40;
+pub(super) const GROUPS: u32 = 40;
 /// One rule in so many is for everybody.
 const FOR_ALL: u32 = 50;
 /// Lengths of IPv4 prefixes by hundredths: few wide ones, in which the narrow ones nest.
 const LENGTHS: [(u32, u8); 5] = [(1, 16), (4, 20), (25, 24), (35, 28), (100, 32)];
 
-/// A snapshot with `peers` devices of as many users, a private rule for each of them, and `rules` rules besides, all of
-/// the same effect.
-pub(super) fn snapshot(peers: u32, rules: u32, effect: Effect) -> Result<Snapshot> {
+/// A snapshot with `peers` devices of as many users in `groups` groups, a private rule for each of them, and `rules`
+/// rules besides, all of the same effect.
+pub(super) fn snapshot(peers: u32, groups: u32, rules: u32, effect: Effect) -> Result<Snapshot> {
     let mut rng = Rng::with_seed(u64::from(peers) << 32 | u64::from(rules));
     let mut snapshot = Snapshot { network: network()?, peers: vec![], resources: vec![], rules: vec![] };
     for index in 0..peers {
-        snapshot.peers.push(peer(index)?);
+        snapshot.peers.push(peer(index, groups)?);
     }
     for number in 0..rules + peers {
         let resource = ResourceId(id(4, number));
@@ -37,7 +37,7 @@ pub(super) fn snapshot(peers: u32, rules: u32, effect: Effect) -> Result<Snapsho
         };
         let who = match private {
             None if number % FOR_ALL == 0 => Subject::Everyone,
-            None => Subject::Group(group(number % GROUPS)),
+            None => Subject::Group(group(number % groups)),
             Some(peer) => Subject::Device(DeviceId(id(1, peer))),
         };
         let name = format!("resource-{number}");
@@ -62,7 +62,7 @@ fn network() -> Result<Network> {
     })
 }
 
-fn peer(index: u32) -> Result<Peer> {
+fn peer(index: u32, groups: u32) -> Result<Peer> {
     let mut key = [7; 32];
     key[..4].copy_from_slice(&index.to_be_bytes());
     let host = index + 2;
@@ -71,7 +71,7 @@ fn peer(index: u32) -> Result<Peer> {
         name: format!("device-{index}"),
         user: UserId(id(2, index)),
         owner: format!("user-{index}"),
-        groups: vec![group(index % GROUPS)],
+        groups: vec![group(index % groups)],
         public_key: PublicKey::from_bytes(key).context("a key")?,
         v4: Ipv4Addr::from(u32::from(Ipv4Addr::new(100, 96, 0, 0)) + host),
         v6: Ipv6Addr::from(u128::from(Ipv6Addr::new(0xfd6e, 0x7861, 0, 0, 0, 0, 0, 0)) + u128::from(host)),
