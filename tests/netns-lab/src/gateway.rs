@@ -5,10 +5,11 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use nix::{
     mount::{MsFlags, mount},
     sys::signal::Signal,
@@ -124,6 +125,19 @@ impl Gateway {
         command.env("NEXA_GATEWAY_LOG_FILTER", "debug");
         self.process = Some(Process::start("gateway", command, Signal::SIGTERM, &self.log, ledger)?);
         Ok(())
+    }
+
+    /// What it says of the packets that it dropped lately, a line for each kind.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn drops(&self) -> Result<String> {
+        let mut command = Command::new(&self.program);
+        command.env("NEXA_GATEWAY_CONFIG", "/dev/null").arg("drops").arg("--state-dir").arg(&self.state);
+        let output = command.stdin(Stdio::null()).output().context("cannot run the gateway's program")?;
+        let error = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "`nexa-gateway drops` failed: {error}");
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// Checks that it runs.

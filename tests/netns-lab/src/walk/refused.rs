@@ -1,16 +1,20 @@
-//! Step 5: what is not granted is not reached, and the counters say why.
+//! Step 5: what is not granted is not reached, the counters say why, and the gateway and the control plane say which rule
+//! came closest.
 
 use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::{REFUSED, Walk};
+use serde_json::Value;
+
+use super::{REFUSED, Walk, ms};
 use crate::{
+    api::text,
     capture::Capture,
     metrics::Metrics,
     names::{OTHER_SERVER, SERVER, port},
     namespace::Namespace,
-    probe, ungranted,
+    probe, ungranted, wait,
 };
 
 /// Who tries to reach what.
@@ -46,7 +50,35 @@ pub(super) fn run(walk: &mut Walk<'_>) -> Result<String> {
         "the capture on the LAN does not even see what is granted"
     );
     ungranted::none_in(&packets, &[port::HTTP])?;
-    Ok(seen.join(", "))
+    Ok(format!("{}; {}", seen.join(", "), told(walk)?))
+}
+
+/// Finds the attempt at another port told, by the gateway and by the control plane, with the rule that came closest.
+fn told(walk: &Walk<'_>) -> Result<String> {
+    let used = format!(", you used {}", port::NEVER);
+    let (line, by_gateway) = wait::until("the gateway does not tell of the refusal", super::LIMIT, || {
+        let drops = walk.lab.gateway.drops()?;
+        let is_meant = |line: &&str| line.contains("no rule speaks of it; rule ") && line.contains(&used);
+        Ok(drops.lines().find(is_meant).map(str::to_owned))
+    })?;
+    let device = walk.lab.clients[0].device.as_deref().context("no device")?;
+    let path = format!("/api/v1/drops?reason=no_rule&device={device}");
+    let admin = walk.admin()?;
+    let (nearest, by_control) =
+        wait::until("control-api does not tell of the refusal", super::LIMIT, || {
+            let drops = admin.read(&path)?;
+            let events = drops["items"].as_array().context("no list of drops")?;
+            let is_meant = |event: &&Value| event["destination_port"] == port::NEVER;
+            let event = events.iter().find(is_meant);
+            event.map(|event| Ok(text(event, "nearest")?.to_owned())).transpose()
+        })?;
+    ensure!(nearest.ends_with(&used), "control-api says `{nearest}`");
+    ensure!(line.contains(&nearest), "control-api says `{nearest}`, the gateway `{line}`");
+    Ok(format!(
+        "`{nearest}` by the gateway after {} and by the API after {}",
+        ms(by_gateway),
+        ms(by_gateway + by_control)
+    ))
 }
 
 fn listen(namespace: &Namespace, addresses: [SocketAddr; 2]) -> Result<Vec<std::net::TcpListener>> {
