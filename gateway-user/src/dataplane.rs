@@ -182,7 +182,7 @@ impl Dataplane {
     /// # Errors
     /// When it does not fit ([`is_overflow`]) or the kernel refuses. The policy before then stays in force.
     pub fn apply(&mut self, policy: &Lowered, lease_until: DateTime<Utc>) -> anyhow::Result<Generation> {
-        let (needed, capacity) = (policy.rules.len(), self.max_rules as usize);
+        let (needed, capacity) = (policy.rule_count(), self.max_rules as usize);
         if needed > capacity {
             return Err(Overflow { map: map::RULE_COUNTERS, needed, capacity }.into());
         }

@@ -59,6 +59,8 @@ pub struct Gateway {
     pub policies: Arc<Policies>,
     public_key: PublicKey,
     in_force: Option<InForce>,
+    /// The policy as map entries, from one snapshot to the next: what does not change is not computed again.
+    lowered: Arc<Mutex<Lowered>>,
     /// The snapshot in force, while it is not on disk.
     unstored: Option<Sealed>,
     has_retired: bool,
@@ -69,7 +71,7 @@ struct InForce {
     snapshot: Arc<Snapshot>,
     local: Vec<IpAddr>,
     lease_until: DateTime<Utc>,
-    /// When a rule begins or ends to speak, and the same snapshot is to be lowered anew.
+    /// When a rule begins or ends to speak, and the same snapshot is to be set anew.
     next_change: Option<DateTime<Utc>>,
     clocks: (Instant, DateTime<Utc>),
 }
@@ -129,6 +131,7 @@ impl Gateway {
             policies: Arc::default(),
             public_key,
             in_force: None,
+            lowered: Arc::default(),
             unstored: None,
             has_retired: false,
         }
@@ -139,8 +142,8 @@ impl Gateway {
     /// # Errors
     /// When the programs' maps cannot be written; they then hold what they held.
     pub async fn deny_everything(&mut self) -> anyhow::Result<()> {
-        let nothing = self.apply_policy(Lowered::default(), Utc::now() + LEASE);
-        nothing.await.context("cannot put the empty policy in force")?;
+        *lock(&self.lowered) = Lowered::default();
+        self.apply_policy(Utc::now() + LEASE).await.context("cannot put the empty policy in force")?;
         Ok(())
     }
 
@@ -251,9 +254,8 @@ impl Gateway {
         if local == in_force.local && !renew && !in_force.is_due() {
             return Ok(());
         }
-        let lowered = nexa_gateway_core::lower(&in_force.snapshot, &local, Utc::now())?;
-        let next_change = lowered.next_change;
-        let generation = self.apply_policy(lowered, lease_until).await?;
+        let next_change = self.lower(&in_force.snapshot, &local)?;
+        let generation = self.apply_policy(lease_until).await?;
         if let Some(in_force) = &mut self.in_force {
             self.policies.note(generation, &in_force.snapshot, &local);
             in_force.local = local;
@@ -284,15 +286,16 @@ impl Gateway {
         feasible::check(&snapshot, self.public_key).map_err(|error| refused(Cause::Policy, error))?;
         let local = self.local_addresses(&snapshot).await.map_err(try_again)?;
         let before = self.in_force.as_ref().map(|in_force| Arc::clone(&in_force.snapshot));
-        let lowered = match nexa_gateway_core::lower(&snapshot, &local, Utc::now()) {
-            Ok(lowered) => lowered,
-            Err(error @ LowerError::Model(_)) => return Err(refused(Cause::Policy, error)),
+        let next_change = match self.lower(&snapshot, &local) {
+            Ok(next_change) => next_change,
+            Err(error @ (LowerError::Model(_) | LowerError::NoSnapshot)) => {
+                return Err(refused(Cause::Policy, error));
+            }
             Err(error) => {
                 self.revoke_only(before, &snapshot, false).await;
                 return Err(refused(Cause::Overflow, error));
             }
         };
-        let next_change = lowered.next_change;
         let network_changes = before.as_ref().is_none_or(|before| before.network != snapshot.network);
         if network_changes {
             // First the walls: packets of the new pools must not find a way around the tunnel.
@@ -304,7 +307,7 @@ impl Gateway {
             self.with_tunnel(move |tunnel| tunnel.narrow(&kept)).await.map_err(try_again)?;
         }
         let snapshot = Arc::new(snapshot);
-        match self.apply_policy(lowered, lease_until).await {
+        match self.apply_policy(lease_until).await {
             Ok(generation) => self.policies.note(generation, &snapshot, &local),
             Err(error) => {
                 self.revoke_only(before, &snapshot, network_changes).await;
@@ -354,13 +357,17 @@ impl Gateway {
         };
     }
 
-    async fn apply_policy(
-        &mut self,
-        lowered: Lowered,
-        lease_until: DateTime<Utc>,
-    ) -> anyhow::Result<Generation> {
-        let dataplane = Arc::clone(&self.dataplane);
-        let generation = spawn_blocking(move || lock(&dataplane).apply(&lowered, lease_until)).await??;
+    /// Computes what a snapshot comes to now, for [`Self::apply_policy`]; says when that changes by itself.
+    fn lower(&self, snapshot: &Snapshot, local: &[IpAddr]) -> Result<Option<DateTime<Utc>>, LowerError> {
+        let mut lowered = lock(&self.lowered);
+        lowered.set(snapshot, local, Utc::now())?;
+        Ok(lowered.next_change())
+    }
+
+    async fn apply_policy(&mut self, lease_until: DateTime<Utc>) -> anyhow::Result<Generation> {
+        let (dataplane, lowered) = (Arc::clone(&self.dataplane), Arc::clone(&self.lowered));
+        let apply = move || lock(&dataplane).apply(&lock(&lowered), lease_until);
+        let generation = spawn_blocking(apply).await??;
         self.has_retired = true;
         tracing::debug!(generation = generation.0, "policy in force");
         Ok(generation)

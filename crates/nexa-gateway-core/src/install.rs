@@ -9,15 +9,18 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use nexa_abi::layout::{
-    DestKey, EMPTY_CLASS, EMPTY_SET, MAX_PEERS, MAX_SET, PeerKey, PeerValue, PortsKey, PortsValue, Profile,
-    RULE_SLOTS, State,
+    DestKey, MAX_PEERS, MAX_SET, PeerKey, PeerValue, PortsKey, PortsValue, Profile, RULE_SLOTS, State,
 };
+use nexa_policy::compile::{ClassId, CompiledPeer, SetId, Touched};
 use nexa_types::{DeviceId, RuleId};
 
+use self::numbers::Numbers;
 use crate::content::Content;
-use crate::lower::{DestEntry, Lowered, LoweredPeer, PortsEntry};
+use crate::lower::{DestEntry, Edition, Lowered, LoweredPeer, PortsEntry};
 use crate::room::Room;
 use crate::slots::Slots;
+
+mod numbers;
 
 /// A prefix of the DEST map with its number given.
 pub type Dest = (u32, DestKey, u32);
@@ -84,18 +87,21 @@ pub const CLOCK_STEP: TimeDelta = TimeDelta::milliseconds(250);
 pub struct Installer {
     generation: u64,
     epoch: u32,
-    /// Sets whose entries hold the numbers of their classes, not their positions.
-    sets: Numbers<Vec<DestEntry>>,
-    classes: Numbers<Vec<PortsEntry>>,
+    /// What is installed: what follows it is planned by what that touches.
+    edition: Edition,
+    /// Sets whose entries hold the numbers of their classes in the maps.
+    sets: Numbers<DestEntry>,
+    classes: Numbers<PortsEntry>,
     slots: Slots,
     /// By which deadlines of entries were computed: an instant is one deadline for all of them.
     clocks: Clocks,
     peers: BTreeMap<DeviceId, Installed>,
+    /// Peers by index; nothing where nobody has it.
+    profiles: Vec<Option<Profiled>>,
     /// Indexes that nobody has, longest free first.
     free: VecDeque<u32>,
-    never_used: u32,
-    /// Positions of PROFILES that are not zero.
-    written: [HashSet<u32>; 2],
+    /// Of each bank of PROFILES, how many positions may not be zero.
+    written: [u32; 2],
     /// The live bank's profiles, by position; a position that is not here is zero.
     live: Vec<(u32, Profile)>,
 }
@@ -119,17 +125,20 @@ struct Installed {
     epoch: u32,
 }
 
-/// Numbers for contents. A number is never given twice, so that an entry being deleted is never one being used.
-#[derive(Clone, Debug)]
-struct Numbers<T> {
-    by_content: HashMap<T, u32>,
-    last: u32,
+/// What a profile is made of.
+#[derive(Clone, Copy, Debug)]
+struct Profiled {
+    epoch: u32,
+    sets: CompiledPeer,
+    expires_at: Option<DateTime<Utc>>,
 }
 
-impl<T> Default for Numbers<T> {
-    fn default() -> Self {
-        Self { by_content: HashMap::new(), last: 0 }
-    }
+/// What is to be looked at.
+enum Scope {
+    /// What was touched.
+    Touched(Touched),
+    /// All that there is, and what is installed and is not there.
+    Everything(Touched),
 }
 
 /// What a daemon that starts finds in pinned maps: everything an earlier one left.
@@ -178,12 +187,12 @@ impl Installer {
         let last = |numbers: &mut dyn Iterator<Item = u32>| {
             numbers.filter(|number| *number <= MAX_NUMBER).max().unwrap_or(0)
         };
-        installer.sets.last = last(&mut found.dest.iter().map(|(_, key)| key.set()));
-        installer.classes.last = last(&mut found.ports.iter().map(|(_, key)| number(key.class)));
+        installer.sets = Numbers::above(last(&mut found.dest.iter().map(|(_, key)| key.set())));
+        installer.classes = Numbers::above(last(&mut found.ports.iter().map(|(_, key)| number(key.class))));
         installer.keep_indexes(found, lowered);
         installer.slots = Slots::found(&found.rules, found.rule_slots);
         // Nothing is known of either bank: write every position of the idle one.
-        installer.written = [(0..MAX_PEERS).collect(), (0..MAX_PEERS).collect()];
+        installer.written = [MAX_PEERS; 2];
 
         let mut plan = installer.plan(lowered, moment);
         let kept: HashSet<PeerKey> =
@@ -200,27 +209,43 @@ impl Installer {
         let known: HashMap<PeerKey, u32> =
             found.peers.iter().map(|(key, value)| (*key, value.peer)).collect();
         let mut taken = HashSet::new();
-        for peer in &lowered.peers {
+        for device in lowered.everything().peers {
+            let Some(peer) = lowered.peer(device) else { continue };
             let [v4, v6] = peer.addresses.map(|key| known.get(&key).copied());
             if let Some(index) = v4.filter(|index| v6 == v4 && *index < MAX_PEERS && taken.insert(*index)) {
                 let epoch = self.epoch;
-                self.peers.insert(peer.device, Installed { index, addresses: peer.addresses, epoch });
+                self.peers.insert(device, Installed { index, addresses: peer.addresses, epoch });
             }
         }
         let given = known.values().filter(|index| **index < MAX_PEERS);
-        self.never_used = given.map(|index| index + 1).max().unwrap_or(0);
-        self.free = (0..self.never_used).filter(|index| !taken.contains(index)).collect();
+        let used = given.map(|index| index + 1).max().unwrap_or(0);
+        self.profiles.resize(used as usize, None);
+        self.free = (0..used).filter(|index| !taken.contains(index)).collect();
     }
 
     /// Plans the swap from what is installed to `lowered`. The caller carries out the plan whole; after a failure
     /// it starts over with [`Self::adopt`].
+    ///
+    /// Of a policy that follows the one installed it costs what that touches; and a profile for each peer.
     pub fn plan(&mut self, lowered: &Lowered, moment: Moment) -> Plan {
         let mut plan = Plan { state: State::new(self.generation + 1), ..Plan::default() };
-        plan.reset_rules = self.slots.replace(&lowered.rules);
-        self.follow_clock(moment, &mut plan);
-        let classes = self.plan_classes(lowered, &mut plan);
-        let sets = self.plan_sets(lowered, &classes, &mut plan);
-        self.plan_peers(lowered, &sets, moment, &mut plan);
+        let now = Clocks { boot_ns: moment.boot_ns, wall: moment.wall };
+        let scope = if self.clocks.step_to(now) > CLOCK_STEP {
+            self.clocks = now;
+            // Classes with deadlines are no longer what they were: they are written anew under other numbers, which
+            // ends the flows that go by them, too.
+            self.classes.forget(|class| class.iter().any(|entry| entry.not_after.is_some()));
+            None
+        } else {
+            lowered.touched_since(&self.edition).map(Scope::Touched)
+        };
+        let scope = scope.unwrap_or_else(|| Scope::Everything(lowered.everything()));
+        self.plan_rules(lowered, &scope, &mut plan);
+        self.plan_classes(lowered, &scope, &mut plan);
+        self.plan_sets(lowered, &scope, &mut plan);
+        self.plan_peers(lowered, &scope, &mut plan);
+        self.plan_profiles(moment, &mut plan);
+        self.edition = lowered.edition();
         self.generation += 1;
         plan
     }
@@ -234,11 +259,13 @@ impl Installer {
             let Some(Installed { index, addresses, .. }) = self.peers.remove(device) else { continue };
             plan.patches.push((bank * MAX_PEERS + index, Patch::Gone));
             plan.delete_peers.extend(addresses);
-            self.written[bank as usize].remove(&index);
+            self.profiles[index as usize] = None;
             self.free.push_back(index);
         }
         let gone: HashSet<u32> = plan.patches.iter().map(|(position, _)| *position).collect();
         self.live.retain(|(position, _)| !gone.contains(position));
+        // No policy is what is installed now.
+        self.edition = Edition::default();
         plan
     }
 
@@ -249,13 +276,13 @@ impl Installer {
 
     /// What is in the maps, if nobody but this gateway wrote to them.
     pub fn content(&self) -> Content {
-        let dest = self.sets.by_content.iter().flat_map(|(set, number)| {
-            set.iter().map(|entry| dest(*entry, *number)).map(|(bits, key, class)| ((bits, key), class))
+        let dest = self.sets.iter().flat_map(|(set, number)| {
+            set.iter().map(move |entry| dest(*entry, number)).map(|(bits, key, class)| ((bits, key), class))
         });
-        let ports = self.classes.by_content.iter().flat_map(|(class, number)| {
+        let ports = self.classes.iter().flat_map(|(class, number)| {
             class
                 .iter()
-                .map(|entry| ports(*entry, *number, &self.slots, self.clocks))
+                .map(move |entry| ports(*entry, number, &self.slots, self.clocks))
                 .map(|(bits, key, value)| ((bits, key), value))
         });
         Content {
@@ -269,11 +296,7 @@ impl Installer {
 
     /// Entries that the live generation has.
     pub fn room(&self) -> Room {
-        Room {
-            peers: self.peers.len() * 2,
-            dest: self.sets.by_content.keys().map(Vec::len).sum(),
-            ports: self.classes.by_content.keys().map(Vec::len).sum(),
-        }
+        Room { peers: self.peers.len() * 2, dest: self.sets.entries(), ports: self.classes.entries() }
     }
 
     /// Addresses, each with the index of the device that has it.
@@ -294,121 +317,143 @@ impl Installer {
         self.peers.iter().map(|(device, installed)| (installed.index, *device))
     }
 
-    fn plan_classes(&mut self, lowered: &Lowered, plan: &mut Plan) -> Vec<u32> {
-        let (numbers, added, gone) = self.classes.replace(lowered.classes.iter().cloned(), EMPTY_CLASS);
-        for (class, number) in added {
+    fn plan_rules(&mut self, lowered: &Lowered, scope: &Scope, plan: &mut Plan) {
+        let (touched, installed) = match scope {
+            Scope::Touched(touched) => (touched, Vec::new()),
+            Scope::Everything(all) => (all, self.slots.iter().map(|(rule, _)| RuleId(rule)).collect()),
+        };
+        let (there, gone): (Vec<RuleId>, Vec<RuleId>) =
+            touched.rules.iter().copied().chain(installed).partition(|rule| lowered.has_rule(*rule));
+        plan.reset_rules = self.slots.change(&there, &gone);
+    }
+
+    fn plan_classes(&mut self, lowered: &Lowered, scope: &Scope, plan: &mut Plan) {
+        let content = |id: &ClassId| (id.0, lowered.class(*id));
+        let renumbered = match scope {
+            Scope::Touched(touched) => {
+                self.classes.change(touched.classes.union(&touched.retimed).map(content))
+            }
+            Scope::Everything(all) => self.classes.replace(all.classes.iter().map(content)),
+        };
+        for (class, number) in renumbered.added {
             plan.insert_ports
                 .extend(class.iter().map(|entry| ports(*entry, number, &self.slots, self.clocks)));
         }
-        delete_classes(&gone, plan);
-        numbers
-    }
-
-    /// Where the wall clock was set, classes with deadlines are no longer what they were: they are written anew under
-    /// other numbers, which ends the flows that go by them, too.
-    fn follow_clock(&mut self, moment: Moment, plan: &mut Plan) {
-        let now = Clocks { boot_ns: moment.boot_ns, wall: moment.wall };
-        if self.clocks.step_to(now) <= CLOCK_STEP {
-            return;
+        for (class, number) in renumbered.gone {
+            plan.delete_ports
+                .extend(class.iter().map(|entry| (entry.prefix_bits, ports_key(*entry, number))));
         }
-        self.clocks = now;
-        delete_classes(
-            &self.classes.forget(|class| class.iter().any(|entry| entry.not_after.is_some())),
-            plan,
-        );
     }
 
-    fn plan_sets(&mut self, lowered: &Lowered, classes: &[u32], plan: &mut Plan) -> Vec<u32> {
-        let numbered = |entry: &DestEntry| {
-            let class = classes.get(entry.class as usize).copied().unwrap_or(EMPTY_CLASS);
-            DestEntry { class, ..*entry }
+    fn plan_sets(&mut self, lowered: &Lowered, scope: &Scope, plan: &mut Plan) {
+        let classes = &self.classes;
+        let content = |id: SetId| (id.0, lowered.set_entries(id, |class| classes.of(class.0)));
+        let renumbered = match scope {
+            Scope::Touched(touched) => {
+                let mut sets = touched.sets.clone();
+                if !touched.retimed.is_empty() {
+                    sets.extend(lowered.sets_with(&touched.retimed));
+                }
+                self.sets.change(sets.into_iter().map(content))
+            }
+            Scope::Everything(all) => self.sets.replace(all.sets.iter().copied().map(content)),
         };
-        let sets = lowered.sets.iter().map(|set| set.iter().map(numbered).collect());
-        let (numbers, added, gone) = self.sets.replace(sets, EMPTY_SET);
-        for (set, number) in added {
+        for (set, number) in renumbered.added {
             plan.insert_dest.extend(set.iter().map(|entry| dest(*entry, number)));
         }
-        for (set, number) in gone {
-            plan.delete_dest
-                .extend(set.iter().map(|entry| dest(*entry, number)).map(|(bits, key, _)| (bits, key)));
+        for (set, number) in renumbered.gone {
+            let keys = set.iter().map(|entry| dest(*entry, number)).map(|(bits, key, _)| (bits, key));
+            plan.delete_dest.extend(keys);
         }
-        numbers
     }
 
-    fn plan_peers(&mut self, lowered: &Lowered, sets: &[u32], moment: Moment, plan: &mut Plan) {
-        let staying: HashSet<DeviceId> = lowered.peers.iter().map(|peer| peer.device).collect();
-        let gone: Vec<DeviceId> =
-            self.peers.keys().filter(|device| !staying.contains(device)).copied().collect();
-        let mut freed: HashSet<PeerKey> = HashSet::new();
-        for device in gone {
-            if let Some(installed) = self.peers.remove(&device) {
-                freed.extend(installed.addresses);
-                self.free.push_back(installed.index);
+    fn plan_peers(&mut self, lowered: &Lowered, scope: &Scope, plan: &mut Plan) {
+        let (mut devices, touched) = match scope {
+            Scope::Touched(touched) => (touched.peers.clone(), touched),
+            Scope::Everything(all) => (all.peers.clone(), all),
+        };
+        if matches!(scope, Scope::Everything(_)) {
+            devices.extend(self.peers.keys());
+        }
+        let (there, gone): (Vec<_>, Vec<_>) =
+            devices.into_iter().partition(|device| lowered.peer(*device).is_some());
+        let mut freed: BTreeSet<PeerKey> = BTreeSet::new();
+        for installed in gone.iter().filter_map(|device| self.peers.remove(device)) {
+            freed.extend(installed.addresses);
+            self.profiles[installed.index as usize] = None;
+            self.free.push_back(installed.index);
+        }
+        for device in &there {
+            let Some(peer) = lowered.peer(*device) else { continue };
+            let LoweredPeer { addresses, sets, expires_at } = peer;
+            if let Some(Installed { index, epoch, .. }) = self.place_of(*device, addresses, plan, &mut freed)
+            {
+                self.profiles[index as usize] = Some(Profiled { epoch, sets, expires_at });
             }
         }
+        // An address that went from one to another.
+        for address in
+            touched.peers.iter().filter_map(|device| self.peers.get(device)).flat_map(|peer| peer.addresses)
+        {
+            freed.remove(&address);
+        }
+        plan.delete_peers.extend(freed);
+    }
 
+    fn plan_profiles(&mut self, moment: Moment, plan: &mut Plan) {
         let bank = plan.state.bank();
-        let mut positions = HashSet::new();
-        for peer in &lowered.peers {
-            let Some(Installed { index, epoch, .. }) = self.place_of(peer, plan, &mut freed) else {
-                continue;
-            };
-            let position = bank * MAX_PEERS + index;
+        let first = bank * MAX_PEERS;
+        let profiles = self.profiles.iter().zip(0..).filter_map(|(profiled, index)| {
+            let Profiled { epoch, sets: CompiledPeer { shared, own }, expires_at } = (*profiled)?;
             let profile = Profile {
                 peer: index,
-                shared: sets.get(peer.shared).copied().unwrap_or(EMPTY_SET),
-                own: sets.get(peer.own).copied().unwrap_or(EMPTY_SET),
+                shared: self.sets.of(shared.0),
+                own: self.sets.of(own.0),
                 epoch,
-                lease_until_ns: moment.boot_deadline_ns(peer.expires_at),
+                lease_until_ns: moment.boot_deadline_ns(expires_at),
             };
-            plan.profiles.push((position, profile));
-            positions.insert(index);
-        }
-        self.live.clone_from(&plan.profiles);
-        let previous = std::mem::replace(&mut self.written[bank as usize], positions);
-        let written = &self.written[bank as usize];
-        plan.profiles
-            .extend(previous.difference(written).map(|index| (bank * MAX_PEERS + index, Profile::default())));
-        let kept: HashSet<PeerKey> = self.peers.values().flat_map(|installed| installed.addresses).collect();
-        plan.delete_peers.extend(freed.into_iter().filter(|key| !kept.contains(key)));
+            Some((first + index, profile))
+        });
+        self.live = profiles.collect();
+        plan.profiles.clone_from(&self.live);
+        let used = self.profiles.len() as u32;
+        let dirty = std::mem::replace(&mut self.written[bank as usize], used);
+        let is_free = |index: &u32| self.profiles.get(*index as usize).is_none_or(Option::is_none);
+        let vacant = (0..used.max(dirty)).filter(is_free);
+        plan.profiles.extend(vacant.map(|index| (first + index, Profile::default())));
     }
 
     /// The peer's place, a new one if it is new. None when all are taken, which lowering rules out.
     fn place_of(
         &mut self,
-        peer: &LoweredPeer,
+        device: DeviceId,
+        addresses: [PeerKey; 2],
         plan: &mut Plan,
-        freed: &mut HashSet<PeerKey>,
+        freed: &mut BTreeSet<PeerKey>,
     ) -> Option<Installed> {
         // Of this generation, so that no flow of an earlier hold on these addresses or this index is one of this.
         let epoch = plan.state.generation() as u32;
-        if let Some(installed) = self.peers.get_mut(&peer.device) {
-            if installed.addresses != peer.addresses {
+        if let Some(installed) = self.peers.get_mut(&device) {
+            if installed.addresses != addresses {
                 freed.extend(installed.addresses);
-                installed.addresses = peer.addresses;
+                installed.addresses = addresses;
                 installed.epoch = epoch;
-                plan.insert_peers
-                    .extend(peer.addresses.map(|key| (key, PeerValue { peer: installed.index })));
+                plan.insert_peers.extend(addresses.map(|key| (key, PeerValue { peer: installed.index })));
             }
             return Some(*installed);
         }
-        let index = if self.never_used < MAX_PEERS {
-            self.never_used += 1;
-            self.never_used - 1
-        } else {
-            self.free.pop_front()?
+        let index = match u32::try_from(self.profiles.len()) {
+            Ok(next) if next < MAX_PEERS => {
+                self.profiles.push(None);
+                next
+            }
+            _ => self.free.pop_front()?,
         };
         plan.reset_counters.push(index);
-        plan.insert_peers.extend(peer.addresses.map(|key| (key, PeerValue { peer: index })));
-        let installed = Installed { index, addresses: peer.addresses, epoch };
-        self.peers.insert(peer.device, installed);
+        plan.insert_peers.extend(addresses.map(|key| (key, PeerValue { peer: index })));
+        let installed = Installed { index, addresses, epoch };
+        self.peers.insert(device, installed);
         Some(installed)
-    }
-}
-
-fn delete_classes(gone: &[(Vec<PortsEntry>, u32)], plan: &mut Plan) {
-    for (class, number) in gone {
-        plan.delete_ports.extend(class.iter().map(|entry| (entry.prefix_bits, ports_key(*entry, *number))));
     }
 }
 
@@ -433,56 +478,6 @@ impl Clocks {
     fn step_to(self, now: Self) -> TimeDelta {
         let passed = i64::try_from(now.boot_ns.saturating_sub(self.boot_ns)).unwrap_or(i64::MAX);
         (now.wall - self.wall - TimeDelta::nanoseconds(passed)).abs()
-    }
-}
-
-type Numbered<T> = Vec<(T, u32)>;
-
-impl<T: Clone + Eq + std::hash::Hash + IsEmpty> Numbers<T> {
-    /// Gives every content its number; returns the numbers, what is new, and what nobody uses any more.
-    fn replace(
-        &mut self,
-        contents: impl Iterator<Item = T>,
-        empty: u32,
-    ) -> (Vec<u32>, Numbered<T>, Numbered<T>) {
-        let mut previous = std::mem::take(&mut self.by_content);
-        let mut numbers = Vec::new();
-        let mut added = Vec::new();
-        for content in contents {
-            let number = if content.is_empty() {
-                empty
-            } else if let Some(number) = self.by_content.get(&content) {
-                *number
-            } else if let Some((content, number)) = previous.remove_entry(&content) {
-                self.by_content.insert(content, number);
-                number
-            } else {
-                self.last += 1;
-                added.push((content.clone(), self.last));
-                self.by_content.insert(content, self.last);
-                self.last
-            };
-            numbers.push(number);
-        }
-        (numbers, added, previous.into_iter().collect())
-    }
-}
-
-impl<T: Eq + std::hash::Hash> Numbers<T> {
-    /// Takes the numbers of some contents away; returns both.
-    fn forget(&mut self, which: impl Fn(&T) -> bool) -> Numbered<T> {
-        self.by_content.extract_if(|content, _| which(content)).collect()
-    }
-}
-
-/// Whether a content needs no number.
-trait IsEmpty {
-    fn is_empty(&self) -> bool;
-}
-
-impl<T> IsEmpty for Vec<T> {
-    fn is_empty(&self) -> bool {
-        Self::is_empty(self)
     }
 }
 

@@ -1,26 +1,37 @@
 //! From a policy to the entries of the BPF maps, as they are to be from an instant on.
 //!
-//! Indexes in here are positions in [`Lowered`]; the numbers in the maps are given out by [`crate::install`].
+//! What was lowered stays, and a change lowers what it touches. Sets and classes go by the numbers of the compiler; those in
+//! the maps are given out by [`crate::install`].
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use ipnet::IpNet;
-use nexa_abi::layout::{DestKey, Family, MAX_PEERS, MAX_RULES, PeerKey, PortsKey};
-use nexa_abi::packet;
-use nexa_policy::compile::{Class, Grant, Set};
-use nexa_types::{Cidr, DeviceId, Protocol};
-use nexa_wire::snapshot::Snapshot;
+use nexa_abi::layout::{DestKey, Family, MAX_PEERS, MAX_RULES, PeerKey};
+use nexa_policy::Compiler;
+use nexa_policy::compile::{Change, ClassId, CompiledPeer, Expansion, SetId, Touched};
+use nexa_policy::model::IMPLICIT;
+use nexa_types::{Cidr, DeviceId, RuleId};
+use nexa_wire::delta::Delta;
+use nexa_wire::snapshot::{Network, Snapshot};
 
-use crate::model::{self, ModelError};
-use crate::schedule::{Schedule, Word};
+use crate::model::{self, ModelError, Roll};
+use crate::schedule::Schedule;
 
-/// Most entries of each of the two tries, all sets and both generations of a swap together.
+mod ports;
+
+pub use self::ports::PortsEntry;
+
+/// Most entries of one policy in each of the two tries; they hold as many again, for the policy that follows.
 pub const MAX_ENTRIES: usize = 1 << 20;
 
 /// Why a snapshot cannot be enforced. Nothing of it is then used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LowerError {
+    /// It says what is different, and nothing is known.
+    #[error("a change came before any snapshot; ask for one")]
+    NoSnapshot,
     /// It contradicts itself.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -32,44 +43,69 @@ pub enum LowerError {
     /// More rules than are counted apart.
     #[error("{0} rules are more than the {MAX_RULES} that one gateway counts; merge some")]
     Rules(usize),
+    /// Rules come to more than is compiled.
+    #[error(transparent)]
+    Expansion(#[from] Expansion),
     /// More prefixes or ports than the maps hold.
     #[error(
-        "policy needs {needed} {map} entries, more than the {MAX_ENTRIES} that the map holds; merge prefixes or port ranges"
+        "policy needs {needed} {map} entries, more than the {MAX_ENTRIES} that the map holds; rule {rule} alone takes \
+         {by_rule}: merge its prefixes or port ranges"
     )]
     Entries {
         /// The map.
         map: &'static str,
         /// What it would have to hold.
         needed: usize,
+        /// The rule that takes most.
+        rule: RuleId,
+        /// How many.
+        by_rule: usize,
     },
 }
 
 /// A policy as map entries.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+///
+/// It may be followed in steps: [`Self::touched_since`] tells who knew an edition what is different in the next.
+#[derive(Debug)]
 pub struct Lowered {
-    /// Devices that may connect.
-    pub peers: Vec<LoweredPeer>,
-    /// Index 0 grants nothing.
-    pub sets: Vec<Vec<DestEntry>>,
-    /// Index 0 grants nothing.
-    pub classes: Vec<Vec<PortsEntry>>,
-    /// Numbers of the rules, those too that decide nothing.
-    pub rules: Vec<u32>,
-    /// When to lower the same policy anew, because a rule begins or ends to speak; nothing where never.
-    pub next_change: Option<DateTime<Utc>>,
+    edition: Edition,
+    /// What came with it.
+    touched: Touched,
+    /// What everything was compiled with; none before the first snapshot.
+    basis: Option<(Network, Vec<IpAddr>)>,
+    compiler: Compiler,
+    roll: Roll,
+    /// By number.
+    classes: Vec<LoweredClass>,
+    /// Entries of all classes together.
+    ports: usize,
+    /// Classes of rules with limits in time.
+    timed: BTreeSet<ClassId>,
+    /// Of these, when to lower which anew.
+    due: BTreeSet<(DateTime<Utc>, ClassId)>,
+    at: DateTime<Utc>,
+}
+
+/// One state of a [`Lowered`], and no state of another one.
+#[derive(Clone, Debug, Default)]
+pub struct Edition {
+    of: Arc<()>,
+    number: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct LoweredClass {
+    entries: Arc<[PortsEntry]>,
+    next_change: Option<DateTime<Utc>>,
 }
 
 /// A device, its addresses and its two sets.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoweredPeer {
-    /// The device.
-    pub device: DeviceId,
     /// Its addresses, one of each family.
     pub addresses: [PeerKey; 2],
-    /// Position in [`Lowered::sets`].
-    pub shared: usize,
-    /// Position in [`Lowered::sets`].
-    pub own: usize,
+    /// Its sets.
+    pub sets: CompiledPeer,
     /// When it stops being served.
     pub expires_at: Option<DateTime<Utc>>,
 }
@@ -83,67 +119,236 @@ pub struct DestEntry {
     pub family: Family,
     /// IPv4 in the first four bytes.
     pub address: [u8; 16],
-    /// Position in [`Lowered::classes`].
+    /// The class, by its number in the maps.
     pub class: u32,
-}
-
-/// A prefix of a class, and the final word on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PortsEntry {
-    /// Bits of the whole key.
-    pub prefix_bits: u32,
-    /// IANA protocol number; 0 where the prefix ends before it.
-    pub protocol: u8,
-    /// First port of the prefix.
-    pub port: u16,
-    /// As [`nexa_abi::layout::PortsValue::verdict`].
-    pub verdict: u32,
-    /// Number of the rule that decides.
-    pub rule: u32,
-    /// Until when an allow stands; nothing where that is for ever.
-    pub not_after: Option<DateTime<Utc>>,
 }
 
 /// Lowers a snapshot as it is at an instant. `local` are the gateway's own addresses, which no resource covers.
 ///
-/// The entries may be used at any later time: they never admit what the rules then refuse. What rules that begin later
-/// allow is not in them, so the policy is to be lowered anew at [`Lowered::next_change`].
-///
 /// # Errors
 /// [`LowerError`]; a policy is lowered whole or not at all.
 pub fn lower(snapshot: &Snapshot, local: &[IpAddr], at: DateTime<Utc>) -> Result<Lowered, LowerError> {
-    if snapshot.peers.len() > MAX_PEERS as usize {
-        return Err(LowerError::Peers(snapshot.peers.len()));
-    }
-    if snapshot.rules.len() > MAX_RULES as usize {
-        return Err(LowerError::Rules(snapshot.rules.len()));
-    }
-    let model = model::from_snapshot(snapshot, local)?;
-    let compiled = nexa_policy::compile(&model);
-    let schedule = Schedule::new(&model.rules, at);
-    let peers = snapshot.peers.iter().zip(&compiled.peers).map(|(peer, compiled)| LoweredPeer {
-        device: peer.device,
-        addresses: peer.addresses().map(peer_key),
-        shared: compiled.shared,
-        own: compiled.own,
-        expires_at: peer.expires_at,
-    });
-    let lowered = Lowered {
-        peers: peers.collect(),
-        sets: compiled.sets.iter().map(dest_entries).collect(),
-        classes: compiled.classes.iter().map(|class| ports_entries(class, &schedule)).collect(),
-        rules: snapshot.rules.iter().map(|rule| rule.id.0).collect(),
-        next_change: schedule.next_change(),
-    };
-    for (map, needed) in [
-        ("prefix", lowered.sets.iter().map(Vec::len).sum()),
-        ("port", lowered.classes.iter().map(Vec::len).sum::<usize>()),
-    ] {
-        if needed > MAX_ENTRIES {
-            return Err(LowerError::Entries { map, needed });
+    let mut lowered = Lowered::default();
+    lowered.set(snapshot, local, at)?;
+    Ok(lowered)
+}
+
+impl Default for Lowered {
+    /// A policy without peers.
+    fn default() -> Self {
+        Self {
+            edition: Edition::default(),
+            touched: Touched::default(),
+            basis: None,
+            compiler: Compiler::new(&[], Vec::new()),
+            roll: Roll::default(),
+            classes: Vec::new(),
+            ports: 0,
+            timed: BTreeSet::new(),
+            due: BTreeSet::new(),
+            at: DateTime::UNIX_EPOCH,
         }
     }
-    Ok(lowered)
+}
+
+impl Lowered {
+    /// Makes it the policy of a snapshot as it is at an instant. `local` are the gateway's own addresses, which no resource
+    /// covers. A snapshot of the same network costs comparing it, and then what is different.
+    ///
+    /// The entries may be used at any later time: they never admit what the rules then refuse. What rules that begin later
+    /// allow is not in them, so the policy is to be set anew at [`Self::next_change`].
+    ///
+    /// # Errors
+    /// [`LowerError`]; the policy is then what it was.
+    pub fn set(
+        &mut self,
+        snapshot: &Snapshot,
+        local: &[IpAddr],
+        at: DateTime<Utc>,
+    ) -> Result<(), LowerError> {
+        if self.basis.as_ref().is_some_and(|(network, own)| *network == snapshot.network && own == local) {
+            let delta = model::difference(&self.compiler, &self.roll, snapshot)?;
+            return self.change(&delta, at);
+        }
+        let Snapshot { network, peers, resources, rules } = snapshot;
+        let mut fresh = Self {
+            compiler: Compiler::new(&model::implicit(network), model::excluded(network, local)),
+            basis: Some((network.clone(), local.to_vec())),
+            ..Self::default()
+        };
+        let everything = model::Parts { peers, resources, rules, ..model::Parts::default() };
+        fresh.make(everything, at)?;
+        *self = fresh;
+        Ok(())
+    }
+
+    /// Makes a change to the policy of the last snapshot that was [set](Self::set).
+    ///
+    /// # Errors
+    /// As for [`Self::set`].
+    pub fn change(&mut self, delta: &Delta, at: DateTime<Utc>) -> Result<(), LowerError> {
+        self.make(delta.into(), at)
+    }
+
+    fn make(&mut self, parts: model::Parts<'_>, at: DateTime<Utc>) -> Result<(), LowerError> {
+        let change = self.check(&parts)?;
+        let outcome = self.compiler.apply(change);
+        self.follow(at);
+        let inverse = outcome?;
+        if let Err(error) = self.check_entries() {
+            // What was in force before fits.
+            self.compiler.apply(inverse)?;
+            self.follow(at);
+            return Err(error);
+        }
+        self.roll.change(parts.peers, parts.gone_peers);
+        Ok(())
+    }
+
+    fn check(&self, parts: &model::Parts<'_>) -> Result<Change, LowerError> {
+        let Some((network, _)) = &self.basis else { return Err(LowerError::NoSnapshot) };
+        let change = parts.check(network, &self.compiler, &self.roll)?;
+        let peers = change.count_peers(&self.compiler);
+        if peers > MAX_PEERS as usize {
+            return Err(LowerError::Peers(peers));
+        }
+        let rules = change.count_rules(&self.compiler);
+        if rules > MAX_RULES as usize {
+            return Err(LowerError::Rules(rules));
+        }
+        Ok(change)
+    }
+
+    /// Lowers what the compiler has touched, and what is due.
+    fn follow(&mut self, at: DateTime<Utc>) {
+        let mut touched = self.compiler.take_touched();
+        if at < self.at {
+            // The wall clock was set back: what has begun or ended since has not.
+            touched.retimed.extend(&self.timed);
+        } else {
+            touched.retimed.extend(self.due.iter().take_while(|(due, _)| *due <= at).map(|(_, class)| class));
+        }
+        self.at = at;
+        for id in touched.classes.union(&touched.retimed) {
+            self.lower_class(*id);
+        }
+        self.touched = touched;
+        self.edition.number += 1;
+    }
+
+    fn lower_class(&mut self, id: ClassId) {
+        let class = self.compiler.class(id);
+        let rules = class.iter().filter_map(|grant| self.compiler.rules().get(&grant.rule));
+        let schedule = Schedule::new(rules, self.at);
+        let (entries, next_change) = (ports::entries(class, &schedule).into(), schedule.next_change());
+        if schedule.is_limited() {
+            self.timed.insert(id);
+        } else {
+            self.timed.remove(&id);
+        }
+        let position = id.0 as usize;
+        if position >= self.classes.len() {
+            self.classes.resize_with(position + 1, LoweredClass::default);
+        }
+        let lowered = LoweredClass { entries, next_change };
+        self.ports += lowered.entries.len();
+        let before = std::mem::replace(&mut self.classes[position], lowered);
+        self.ports -= before.entries.len();
+        if let Some(before) = before.next_change {
+            self.due.remove(&(before, id));
+        }
+        if let Some(next) = next_change {
+            self.due.insert((next, id));
+        }
+    }
+
+    fn check_entries(&self) -> Result<(), LowerError> {
+        let prefixes = self.compiler.prefixes();
+        if prefixes > MAX_ENTRIES {
+            let (rule, by_rule) = self.compiler.widest_rule().unwrap_or((IMPLICIT, 0));
+            return Err(LowerError::Entries { map: "prefix", needed: prefixes, rule, by_rule });
+        }
+        if self.ports > MAX_ENTRIES {
+            let mut rules: Vec<u32> =
+                self.classes.iter().flat_map(|class| class.entries.iter()).map(|entry| entry.rule).collect();
+            rules.sort_unstable();
+            let most = rules.chunk_by(|one, next| one == next).max_by_key(|entries| entries.len());
+            let (rule, by_rule) = most.map_or((0, 0), |entries| (entries[0], entries.len()));
+            return Err(LowerError::Entries { map: "port", needed: self.ports, rule: RuleId(rule), by_rule });
+        }
+        Ok(())
+    }
+
+    /// When to set the same policy anew, because a rule begins or ends to speak; nothing where never.
+    pub fn next_change(&self) -> Option<DateTime<Utc>> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    /// Which state of which policy this is.
+    pub fn edition(&self) -> Edition {
+        self.edition.clone()
+    }
+
+    /// What is to be looked at again by who knows an earlier edition; none where that is too old, or of another policy.
+    pub fn touched_since(&self, known: &Edition) -> Option<Touched> {
+        let steps = self
+            .edition
+            .number
+            .checked_sub(known.number)
+            .filter(|_| Arc::ptr_eq(&self.edition.of, &known.of));
+        match steps? {
+            0 => Some(Touched::default()),
+            1 => Some(self.touched.clone()),
+            _ => None,
+        }
+    }
+
+    /// All that there is.
+    pub fn everything(&self) -> Touched {
+        Touched {
+            sets: self.compiler.sets().collect(),
+            classes: self.compiler.classes().collect(),
+            retimed: BTreeSet::new(),
+            peers: self.compiler.peers().keys().copied().collect(),
+            rules: self.compiler.rules().keys().copied().collect(),
+        }
+    }
+
+    /// A device; none where it may not connect.
+    pub fn peer(&self, device: DeviceId) -> Option<LoweredPeer> {
+        let sets = self.compiler.peer(device)?;
+        let entry = self.roll.get(device)?;
+        Some(LoweredPeer { addresses: entry.addresses.map(peer_key), sets, expires_at: entry.expires_at })
+    }
+
+    /// Rules, those too that decide nothing.
+    pub fn rule_count(&self) -> usize {
+        self.compiler.rules().len()
+    }
+
+    /// Whether there is such a rule.
+    pub fn has_rule(&self, rule: RuleId) -> bool {
+        self.compiler.rules().contains_key(&rule)
+    }
+
+    /// A class as entries; none where nothing is granted.
+    pub fn class(&self, id: ClassId) -> Arc<[PortsEntry]> {
+        self.classes.get(id.0 as usize).map(|class| Arc::clone(&class.entries)).unwrap_or_default()
+    }
+
+    /// A set as entries, `number` being the numbers of classes in the maps; none where nothing is granted.
+    pub fn set_entries(&self, id: SetId, number: impl Fn(ClassId) -> u32) -> Arc<[DestEntry]> {
+        let prefixes = self.compiler.set(id).map(|set| set.iter());
+        prefixes.into_iter().flatten().map(|(cidr, class)| dest_entry(cidr, number(class))).collect()
+    }
+
+    /// Sets with any of some classes.
+    pub fn sets_with<'a>(&'a self, classes: &'a BTreeSet<ClassId>) -> impl Iterator<Item = SetId> + 'a {
+        let has = |id: &SetId| {
+            self.compiler.set(*id).is_some_and(|set| set.iter().any(|(_, class)| classes.contains(&class)))
+        };
+        self.compiler.sets().filter(has)
+    }
 }
 
 /// The key of an address in the PEERS map.
@@ -163,210 +368,8 @@ fn family_and_bytes(address: IpAddr) -> (Family, [u8; 16]) {
     }
 }
 
-fn dest_entries(set: &Set) -> Vec<DestEntry> {
-    // A class has at least one grant and a policy fewer than four thousand million of them.
-    set.iter().map(|(cidr, class)| dest_entry(*cidr, u32::try_from(*class).unwrap_or(u32::MAX))).collect()
-}
-
 fn dest_entry(cidr: Cidr, class: u32) -> DestEntry {
-    let net: IpNet = cidr.net();
+    let net = cidr.net();
     let (family, address) = family_and_bytes(net.addr());
     DestEntry { prefix_bits: DestKey::FIXED_BITS + u32::from(net.prefix_len()), family, address, class }
-}
-
-/// Makes every hit decisive: what is said of all protocols is pushed into each that is named, and the ports of a
-/// protocol are cut where the answer changes. So a deny of 1-1023 beats an allow of 443, and so does one of
-/// everything. So too for times: what ends a wider word ends the narrower ones that it is pushed into.
-fn ports_entries(class: &Class, schedule: &Schedule<'_>) -> Vec<PortsEntry> {
-    let of_all: Vec<&Grant> = class.iter().filter(|grant| grant.traffic.protocol == Protocol::Any).collect();
-    let mut entries = Vec::new();
-    if let Some(word) = schedule.word(of_all.iter().copied()) {
-        entries.push(entry(PortsKey::CLASS_BITS, 0, 0, word));
-    }
-    for protocol in named_protocols(class) {
-        let spoken: Vec<&Grant> = class
-            .iter()
-            .filter(|grant| numbers(grant.traffic.protocol).contains(&protocol))
-            .chain(of_all.iter().copied())
-            .collect();
-        if matches!(protocol, packet::TCP | packet::UDP) {
-            for (first, last, word) in intervals(&spoken, schedule) {
-                for (port, bits) in prefixes(first, last) {
-                    entries.push(entry(PortsKey::PROTOCOL_BITS + bits, protocol, port, word));
-                }
-            }
-        } else if let Some(word) = schedule.word(spoken.into_iter()) {
-            entries.push(entry(PortsKey::PROTOCOL_BITS, protocol, 0, word));
-        }
-    }
-    entries
-}
-
-fn entry(prefix_bits: u32, protocol: u8, port: u16, word: Word) -> PortsEntry {
-    let Word { verdict, rule, not_after } = word;
-    PortsEntry { prefix_bits, protocol, port, verdict, rule, not_after }
-}
-
-fn named_protocols(class: &Class) -> Vec<u8> {
-    let mut protocols: Vec<u8> =
-        class.iter().flat_map(|grant| numbers(grant.traffic.protocol)).copied().collect();
-    protocols.sort_unstable();
-    protocols.dedup();
-    protocols
-}
-
-/// The protocol numbers that a name stands for; none for `any`, which names no protocol.
-const fn numbers(protocol: Protocol) -> &'static [u8] {
-    /// Every number, so that each can be handed out as a slice of one.
-    const NUMBERS: [u8; 256] = {
-        let mut numbers = [0; 256];
-        let mut number = 0;
-        while number < 256 {
-            numbers[number] = number as u8;
-            number += 1;
-        }
-        numbers
-    };
-    match protocol {
-        Protocol::Any => &[],
-        Protocol::Tcp => &[packet::TCP],
-        Protocol::Udp => &[packet::UDP],
-        Protocol::Icmp => &[packet::ICMP, packet::ICMPV6],
-        Protocol::Number(number) => NUMBERS.split_at(number as usize).1.split_at(1).0,
-    }
-}
-
-/// Cuts ports 0 to 65535 where the answer changes; ports of which nothing is said are left out.
-fn intervals(grants: &[&Grant], schedule: &Schedule<'_>) -> Vec<(u16, u16, Word)> {
-    let range = |grant: &Grant| match grant.traffic.protocol {
-        Protocol::Tcp | Protocol::Udp => {
-            (u32::from(grant.traffic.ports.first()), u32::from(grant.traffic.ports.last()))
-        }
-        _ => (0, u32::from(u16::MAX)),
-    };
-    let mut starts: Vec<u32> =
-        grants.iter().map(|grant| range(grant)).flat_map(|(a, b)| [a, b + 1]).collect();
-    starts.push(0);
-    starts.sort_unstable();
-    starts.dedup();
-    let ends = starts.iter().skip(1).map(|next| next - 1).chain([u32::from(u16::MAX)]);
-
-    let mut intervals: Vec<(u16, u16, Word)> = Vec::new();
-    for (first, last) in starts.iter().copied().zip(ends) {
-        let here = grants.iter().copied().filter(|grant| range(grant).0 <= first && last <= range(grant).1);
-        let (Some(word), Ok(first), Ok(last)) =
-            (schedule.word(here), u16::try_from(first), u16::try_from(last))
-        else {
-            continue;
-        };
-        match intervals.last_mut() {
-            Some(previous) if previous.1.checked_add(1) == Some(first) && previous.2 == word => {
-                previous.1 = last
-            }
-            _ => intervals.push((first, last, word)),
-        }
-    }
-    intervals
-}
-
-/// The fewest prefixes that hold exactly the ports from `first` to `last`: first port and length in bits.
-fn prefixes(first: u16, last: u16) -> Vec<(u16, u32)> {
-    let mut prefixes = Vec::new();
-    let (mut at, end) = (u32::from(first), u32::from(last) + 1);
-    while at < end {
-        // As many trailing zeros as the start has, but not beyond the end.
-        let mut size_bits = at.trailing_zeros().min(16);
-        while at + (1 << size_bits) > end {
-            size_bits -= 1;
-        }
-        prefixes.push((u16::try_from(at).unwrap_or(u16::MAX), 16 - size_bits));
-        at += 1 << size_bits;
-    }
-    prefixes
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use nexa_abi::layout::{ALLOW, DENY};
-    use nexa_policy::model::{Effect, Traffic};
-    use nexa_types::RuleId;
-    use proptest::prelude::*;
-
-    fn grant(effect: Effect, rule: u32, protocol: Protocol, ports: &str) -> Grant {
-        Grant {
-            effect,
-            rule: RuleId(rule),
-            traffic: Traffic { protocol, ports: ports.parse().unwrap() },
-            named: false,
-        }
-    }
-
-    /// The longest prefix that holds a port, as the kernel finds it.
-    fn longest(entries: &[PortsEntry], protocol: u8, port: u16) -> Option<(u32, u32)> {
-        entries
-            .iter()
-            .filter(|entry| match entry.prefix_bits {
-                PortsKey::CLASS_BITS => true,
-                bits => {
-                    let free = PortsKey::BITS - bits;
-                    entry.protocol == protocol && u32::from(entry.port) >> free == u32::from(port) >> free
-                }
-            })
-            .max_by_key(|entry| entry.prefix_bits)
-            .map(|entry| (entry.verdict, entry.rule))
-    }
-
-    #[test]
-    fn a_deny_of_a_range_beats_an_allow_of_one_port_in_it() {
-        let class = vec![
-            grant(Effect::Allow, 1, Protocol::Tcp, "443"),
-            grant(Effect::Allow, 1, Protocol::Tcp, "8443"),
-            grant(Effect::Deny, 2, Protocol::Tcp, "1-1023"),
-        ];
-        let entries = ports_entries(&class, &Schedule::new(&[], DateTime::UNIX_EPOCH));
-        assert_eq!(longest(&entries, packet::TCP, 443), Some((DENY, 2)));
-        assert_eq!(longest(&entries, packet::TCP, 8443), Some((ALLOW, 1)));
-        assert_eq!(longest(&entries, packet::TCP, 8444), None);
-        assert_eq!(longest(&entries, packet::UDP, 443), None);
-    }
-
-    #[test]
-    fn a_deny_of_every_protocol_beats_an_allow_of_one() {
-        let class = vec![
-            grant(Effect::Allow, 1, Protocol::Tcp, "443"),
-            grant(Effect::Allow, 3, Protocol::Icmp, "any"),
-            grant(Effect::Deny, 2, Protocol::Any, "any"),
-        ];
-        let entries = ports_entries(&class, &Schedule::new(&[], DateTime::UNIX_EPOCH));
-        for (protocol, port) in
-            [(packet::TCP, 443), (packet::ICMP, 0x0800), (packet::ICMPV6, 0x8000), (132, 0)]
-        {
-            assert_eq!(longest(&entries, protocol, port), Some((DENY, 2)), "{protocol}/{port}");
-        }
-    }
-
-    #[test]
-    fn an_allow_of_everything_fills_the_ports_that_a_protocol_leaves_open() {
-        let class =
-            vec![grant(Effect::Deny, 1, Protocol::Udp, "53"), grant(Effect::Allow, 2, Protocol::Any, "any")];
-        let entries = ports_entries(&class, &Schedule::new(&[], DateTime::UNIX_EPOCH));
-        assert_eq!(longest(&entries, packet::UDP, 53), Some((DENY, 1)));
-        assert_eq!(longest(&entries, packet::UDP, 54), Some((ALLOW, 2)));
-        assert_eq!(longest(&entries, packet::UDP, 0), Some((ALLOW, 2)));
-    }
-
-    proptest! {
-        #[test]
-        fn prefixes_hold_exactly_their_range(a: u16, b: u16) {
-            let (first, last) = (a.min(b), a.max(b));
-            let mut expected = u32::from(first);
-            for (port, bits) in prefixes(first, last) {
-                prop_assert_eq!(u32::from(port), expected);
-                expected += 1 << (16 - bits);
-            }
-            prop_assert_eq!(expected, u32::from(last) + 1);
-            prop_assert!(prefixes(first, last).len() <= 30);
-        }
-    }
 }

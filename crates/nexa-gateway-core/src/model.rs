@@ -1,12 +1,18 @@
 //! From a snapshot to the policy's own terms.
 
-use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use nexa_policy::Compiler;
 use nexa_policy::model::{Effect, Implicit, Model, Peer, Resource, Rule, Subject, Traffic};
-use nexa_types::{Cidr, PortRange, Protocol, PublicKey, RuleId};
+use nexa_types::{Cidr, DeviceId, PortRange, Protocol, PublicKey, ResourceId, RuleId};
 use nexa_wire::snapshot::{self, Snapshot};
+
+mod parts;
+mod roll;
+
+pub(crate) use self::parts::{Parts, difference};
+pub(crate) use self::roll::Roll;
 
 /// Why a snapshot is refused. Nothing of it is then used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +25,12 @@ pub enum ModelError {
         "address {0} is not one that a device may have; it must lie in a tunnel pool and not be the gateway's"
     )]
     AddressForeign(IpAddr),
+    /// A device is one.
+    #[error("device {0} is there twice")]
+    DeviceTwice(DeviceId),
+    /// A destination is one.
+    #[error("resource {0} is there twice")]
+    ResourceTwice(ResourceId),
     /// A key must say who sends.
     #[error("key {0} belongs to two devices; enrol one of them again")]
     KeyTwice(PublicKey),
@@ -31,7 +43,7 @@ pub enum ModelError {
         /// The rule.
         rule: RuleId,
         /// What it names.
-        resource: nexa_types::ResourceId,
+        resource: ResourceId,
     },
     /// An empty list could be read as everything.
     #[error("{0} has an empty list, which means nothing; remove it or fill the list")]
@@ -43,64 +55,16 @@ pub enum ModelError {
 /// # Errors
 /// [`ModelError`], naming the first contradiction found.
 pub fn from_snapshot(snapshot: &Snapshot, local: &[IpAddr]) -> Result<Model, ModelError> {
-    check_peers(snapshot)?;
-    check_rules(snapshot)?;
+    let Snapshot { network, peers, resources, rules } = snapshot;
+    let nobody = Compiler::new(&[], Vec::new());
+    Parts { peers, resources, rules, ..Parts::default() }.check(network, &nobody, &Roll::default())?;
     Ok(Model {
-        peers: snapshot.peers.iter().map(peer).collect(),
-        resources: snapshot.resources.iter().map(|item| (item.id, resource(item))).collect(),
-        rules: snapshot.rules.iter().map(rule).collect(),
-        implicit: implicit(&snapshot.network),
-        excluded: excluded(&snapshot.network, local),
+        peers: peers.iter().map(peer).collect(),
+        resources: resources.iter().map(|item| (item.id, resource(item))).collect(),
+        rules: rules.iter().map(rule).collect(),
+        implicit: implicit(network),
+        excluded: excluded(network, local),
     })
-}
-
-fn check_peers(snapshot: &Snapshot) -> Result<(), ModelError> {
-    let network = &snapshot.network;
-    let own: [IpAddr; 2] = [network.tunnel_v4.into(), network.tunnel_v6.into()];
-    let proxy = [network.proxy_v4.map(IpAddr::from), network.proxy_v6.map(IpAddr::from)];
-    let mut addresses = HashSet::new();
-    let mut keys = HashSet::new();
-    for peer in &snapshot.peers {
-        for address in peer.addresses() {
-            let in_pool = network.pool_v4.contains(address) || network.pool_v6.contains(address);
-            if !in_pool || own.contains(&address) || proxy.contains(&Some(address)) {
-                return Err(ModelError::AddressForeign(address));
-            }
-            if !addresses.insert(address) {
-                return Err(ModelError::AddressTwice(address));
-            }
-        }
-        if !keys.insert(peer.public_key) {
-            return Err(ModelError::KeyTwice(peer.public_key));
-        }
-    }
-    Ok(())
-}
-
-fn check_rules(snapshot: &Snapshot) -> Result<(), ModelError> {
-    let resources: HashMap<_, _> = snapshot.resources.iter().map(|item| (item.id, item)).collect();
-    for resource in &snapshot.resources {
-        let nowhere = resource.cidrs.is_empty() && resource.devices.is_empty();
-        if nowhere || resource.traffic.is_empty() {
-            return Err(ModelError::EmptyList(format!("resource {}", resource.name)));
-        }
-    }
-    let mut numbers = HashSet::new();
-    for rule in &snapshot.rules {
-        if rule.id.0 == 0 || !numbers.insert(rule.id) {
-            return Err(ModelError::RuleNumber(rule.id));
-        }
-        if rule.who.is_empty() || rule.what.is_empty() {
-            return Err(ModelError::EmptyList(format!("rule {}", rule.id)));
-        }
-        for target in &rule.what {
-            let snapshot::Target::Resource(id) = target;
-            if !resources.contains_key(id) {
-                return Err(ModelError::UnknownResource { rule: rule.id, resource: *id });
-            }
-        }
-    }
-    Ok(())
 }
 
 fn peer(peer: &snapshot::Peer) -> Peer {
@@ -147,7 +111,7 @@ const fn subject(subject: snapshot::Subject) -> Subject {
 }
 
 /// What every peer may reach without a rule: tunnel DNS, the proxy's ports, and echo to the tunnel address.
-fn implicit(network: &snapshot::Network) -> Vec<Implicit> {
+pub(crate) fn implicit(network: &snapshot::Network) -> Vec<Implicit> {
     let port = |number| PortRange::new(number, number).unwrap_or(PortRange::ANY);
     let tunnel: [IpAddr; 2] = [network.tunnel_v4.into(), network.tunnel_v6.into()];
     let proxy = network.proxy_v4.map(IpAddr::from).into_iter().chain(network.proxy_v6.map(IpAddr::from));
@@ -171,7 +135,7 @@ fn implicit(network: &snapshot::Network) -> Vec<Implicit> {
 }
 
 /// Addresses that no resource covers, also not 0.0.0.0/0 and ::/0.
-fn excluded(network: &snapshot::Network, local: &[IpAddr]) -> Vec<Cidr> {
+pub(crate) fn excluded(network: &snapshot::Network, local: &[IpAddr]) -> Vec<Cidr> {
     let v4 = |a, b, c, d, length| IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), length));
     let v6 = |address: [u16; 8], length| IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::from(address), length));
     let fixed = [

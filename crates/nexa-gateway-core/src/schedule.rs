@@ -43,11 +43,11 @@ pub struct Word {
 }
 
 impl<'a> Schedule<'a> {
-    /// Looks at the rules of a policy at an instant.
-    pub fn new(rules: &'a [Rule], at: DateTime<Utc>) -> Self {
+    /// Looks at rules at an instant.
+    pub fn new(rules: impl Iterator<Item = &'a Rule>, at: DateTime<Utc>) -> Self {
         // Many rules have the same few limits.
         let mut seen: HashMap<&When, Limited<'a>> = HashMap::new();
-        let limited = rules.iter().filter(|rule| !rule.when.is_always()).map(|rule| {
+        let limited = rules.filter(|rule| !rule.when.is_always()).map(|rule| {
             let when = &rule.when;
             let limited = seen.entry(when).or_insert_with(|| Limited {
                 when,
@@ -58,6 +58,11 @@ impl<'a> Schedule<'a> {
         });
         let limited = limited.collect();
         Self { at, limited }
+    }
+
+    /// Whether any of the rules has limits.
+    pub fn is_limited(&self) -> bool {
+        !self.limited.is_empty()
     }
 
     /// When what is said here is to be said anew; nothing where never.
@@ -156,7 +161,7 @@ mod tests {
         let grant =
             |rule: &Rule| Grant { effect: rule.effect, rule: rule.id, traffic: Traffic::ANY, named: false };
         let grants: Vec<Grant> = rules.iter().map(grant).collect();
-        let word = Schedule::new(&rules, at(0)).word(grants.iter())?;
+        let word = Schedule::new(rules.iter(), at(0)).word(grants.iter())?;
         Some((word.verdict, word.rule, word.not_after))
     }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 
 use nexa_abi::layout::{DEFAULT_DENY_SLOT, IMPLICIT_SLOT, RULE_SLOTS};
+use nexa_types::RuleId;
 
 /// The first slot that a rule may have.
 const FIRST: u32 = IMPLICIT_SLOT + 1;
@@ -40,21 +41,20 @@ impl Slots {
         slots
     }
 
-    /// Gives every rule a slot and takes those of others; returns the slots that are new to their rules.
-    pub fn replace(&mut self, rules: &[u32]) -> Vec<u32> {
-        let staying: HashSet<u32> = rules.iter().copied().collect();
-        let gone: Vec<u32> = self.by_rule.keys().filter(|rule| !staying.contains(rule)).copied().collect();
+    /// Gives rules that are there a slot, and takes those of rules that are gone; returns the slots that are new to their
+    /// rules.
+    pub fn change(&mut self, there: &[RuleId], gone: &[RuleId]) -> Vec<u32> {
         let mut given = Vec::new();
-        for &rule in rules {
-            if !self.by_rule.contains_key(&rule)
+        for RuleId(rule) in there {
+            if !self.by_rule.contains_key(rule)
                 && let Some(slot) = self.next()
             {
-                self.by_rule.insert(rule, slot);
+                self.by_rule.insert(*rule, slot);
                 given.push(slot);
             }
         }
         // Only now, so that none is given in the swap that takes it: programs may still count there.
-        self.free.extend(gone.iter().filter_map(|rule| self.by_rule.remove(rule)));
+        self.free.extend(gone.iter().filter_map(|RuleId(rule)| self.by_rule.remove(rule)));
         given
     }
 
@@ -90,30 +90,32 @@ mod tests {
     fn the_largest_policies_may_follow_each_other_and_no_slot_is_given_in_the_swap_that_takes_it() {
         let mut slots = Slots::default();
         let mut before: HashSet<u32> = HashSet::new();
+        let mut gone = Vec::new();
         for policy in 0..6 {
             let first = 1 + policy * MAX_RULES;
-            let rules: Vec<u32> = (first..first + MAX_RULES).collect();
-            let given: HashSet<u32> = slots.replace(&rules).into_iter().collect();
+            let rules: Vec<RuleId> = (first..first + MAX_RULES).map(RuleId).collect();
+            let given: HashSet<u32> = slots.change(&rules, &gone).into_iter().collect();
             assert_eq!(given.len(), rules.len(), "one each");
             assert!(given.is_disjoint(&before) && !given.contains(&DEFAULT_DENY_SLOT));
-            assert!(rules.iter().all(|rule| given.contains(&slots.of(*rule))));
-            before = given;
+            assert!(rules.iter().all(|rule| given.contains(&slots.of(rule.0))));
+            (before, gone) = (given, rules);
         }
     }
 
     #[test]
     fn a_rule_keeps_its_slot_over_swaps_and_restarts() {
         let mut slots = Slots::default();
-        assert_eq!(slots.replace(&[7, 9]).len(), 2);
+        assert_eq!(slots.change(&[RuleId(7), RuleId(9)], &[]).len(), 2);
         let nine = slots.of(9);
-        assert_eq!(slots.replace(&[9, 11]).len(), 1);
+        assert_eq!(slots.change(&[RuleId(9), RuleId(11)], &[RuleId(7)]).len(), 1);
         assert_eq!(slots.of(9), nine);
         // As found in maps, with an entry of a version without slots, one of nobody, and one that repeats a slot.
         let mut found: BTreeSet<(u32, u32)> = slots.iter().collect();
         found.extend([(0, IMPLICIT_SLOT), (12, 0), (13, nine), (14, u32::MAX)]);
         let mut slots = Slots::found(&found, RULE_SLOTS);
-        assert_eq!(slots.replace(&[9, 12, 13]).len(), 2);
+        let rules = [9, 12, 13].map(RuleId);
+        assert_eq!(slots.change(&rules, &[RuleId(11)]).len(), 2);
         assert_eq!(slots.of(9), nine);
-        assert!(slots.replace(&[9, 12, 13]).is_empty());
+        assert!(slots.change(&rules, &[]).is_empty());
     }
 }

@@ -106,6 +106,6 @@ fn a_wall_clock_that_was_set_moves_deadlines_and_only_what_has_some_is_written_a
 #[test]
 fn when_a_rule_begins_or_ends_to_speak_the_policy_is_due_to_be_lowered_anew() {
     let ends = "2026-11-25T03:00:00Z".parse().unwrap();
-    assert_eq!(lower(&sample(), &[], now()).unwrap().next_change, Some(ends));
-    assert_eq!(lower(&sample(), &[], ends).unwrap().next_change, None);
+    assert_eq!(lower(&sample(), &[], now()).unwrap().next_change(), Some(ends));
+    assert_eq!(lower(&sample(), &[], ends).unwrap().next_change(), None);
 }

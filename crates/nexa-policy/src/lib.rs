@@ -14,7 +14,7 @@ pub mod eval;
 pub mod explain;
 pub mod model;
 
-pub use compile::{Compiled, compile};
+pub use compile::{Compiler, compile};
 pub use eval::{Decision, Probe, eval};
 pub use explain::{Explanation, explain};
 pub use model::Model;

@@ -24,7 +24,7 @@ pub struct Model {
 }
 
 /// A device that may connect.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// The device.
     pub device: DeviceId,
@@ -37,7 +37,7 @@ pub struct Peer {
 }
 
 /// A destination.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resource {
     /// Where.
     pub cidrs: Vec<Cidr>,
@@ -79,7 +79,7 @@ pub enum Subject {
 }
 
 /// Who may, or may not, reach what. One without subjects or resources speaks of nobody or nothing.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// The rule.
     pub id: RuleId,
@@ -94,7 +94,7 @@ pub struct Rule {
 }
 
 /// A destination that every peer may reach without a rule. Exclusions do not hold for it; denies do.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Implicit {
     /// Where.
     pub cidr: Cidr,

@@ -2,12 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use chrono::{DateTime, TimeDelta, Utc, Weekday};
-use nexa_policy::compile::Grant;
+use nexa_policy::compile::{Change, ClassId, CompiledPeer, Grant, Set, SetId, Touched};
 use nexa_policy::model::{Effect, IMPLICIT, Implicit, Model, Peer, Resource, Rule, Subject, Traffic};
-use nexa_policy::{Compiled, Decision, Probe, compile, eval, explain};
+use nexa_policy::{Compiler, Decision, Probe, compile, eval, explain};
 use nexa_types::when::{TimeOfDay, Window, Zone};
 use nexa_types::{Cidr, DeviceId, GroupId, PortRange, Protocol, ResourceId, RuleId, UserId, When};
 use proptest::prelude::*;
@@ -151,15 +152,20 @@ fn probe() -> impl Strategy<Value = Probe> {
     })
 }
 
+fn compiled(model: &Model) -> Compiler {
+    compile(model.clone()).unwrap()
+}
+
 /// What each of a peer's sets says of a packet, by the longest prefix, as what enforces a compiled policy finds it.
-fn words<'a>(compiled: &'a Compiled, peer: usize, probe: &Probe) -> [Vec<&'a Grant>; 2] {
-    [compiled.peers[peer].shared, compiled.peers[peer].own].map(|set| {
-        compiled.sets[set]
-            .iter()
+fn words<'a>(compiler: &'a Compiler, peer: &Peer, probe: &Probe) -> [Vec<&'a Grant>; 2] {
+    let CompiledPeer { shared, own } = compiler.peer(peer.device).unwrap();
+    [shared, own].map(|set| {
+        let prefixes = compiler.set(set).into_iter().flat_map(Set::iter);
+        prefixes
             .filter(|(cidr, _)| cidr.contains(probe.destination))
             .max_by_key(|(cidr, _)| cidr.net().prefix_len())
             .into_iter()
-            .flat_map(|(_, class)| &compiled.classes[*class])
+            .flat_map(|(_, class)| compiler.class(class))
             .filter(|grant| grant.traffic.includes(probe))
             .collect()
     })
@@ -169,7 +175,7 @@ fn when_of(model: &Model, rule: RuleId) -> When {
     model.rules.iter().find(|known| known.id == rule).map_or(When::ALWAYS, |rule| rule.when.clone())
 }
 
-fn look_up(model: &Model, compiled: &Compiled, peer: usize, probe: &Probe, at: DateTime<Utc>) -> Decision {
+fn look_up(model: &Model, compiled: &Compiler, peer: &Peer, probe: &Probe, at: DateTime<Utc>) -> Decision {
     let words = words(compiled, peer, probe).map(|grants| {
         grants.into_iter().filter(|grant| when_of(model, grant.rule).is_active(at)).collect::<Vec<_>>()
     });
@@ -182,15 +188,128 @@ fn look_up(model: &Model, compiled: &Compiled, peer: usize, probe: &Probe, at: D
     }
 }
 
+/// Takes over some parts of another model: those whose id has a bit in `which`, and of those the new ones and the gone ones.
+fn change(model: &mut Model, other: Model, which: u8) -> Change {
+    let takes = |id: u128| which >> (id % 8) & 1 == 1;
+    let mut change = Change::default();
+    let (rules, others): (Vec<_>, Vec<_>) = model.rules.drain(..).partition(|rule| !takes(rule.id.0.into()));
+    change.rules.extend(others.into_iter().map(|rule| (rule.id, None)));
+    let new = other.rules.into_iter().filter(|rule| takes(rule.id.0.into()));
+    model.rules.extend(rules.into_iter().chain(new));
+    let new = model.rules.iter().filter(|rule| takes(rule.id.0.into()));
+    change.rules.extend(new.map(|rule| (rule.id, Some(rule.clone()))));
+
+    for (id, resource) in other.resources.into_iter().filter(|(id, _)| takes(id.0.as_u128())) {
+        // Each other one goes.
+        let resource = (!takes(id.0.as_u128() + 4)).then_some(resource);
+        match resource.clone() {
+            Some(resource) => model.resources.insert(id, resource),
+            None => model.resources.remove(&id),
+        };
+        change.resources.insert(id, resource);
+    }
+    for peer in other.peers.into_iter().filter(|peer| takes(peer.device.0.as_u128())) {
+        let before = model.peers.iter().position(|known| known.device == peer.device);
+        let gone = before.map(|position| model.peers.remove(position)).is_some() && takes(7);
+        let device = peer.device;
+        if !gone {
+            model.peers.push(peer.clone());
+        }
+        change.peers.insert(device, (!gone).then_some(peer));
+    }
+    change
+}
+
+type Content = BTreeMap<DeviceId, [BTreeMap<Cidr, Vec<Grant>>; 2]>;
+
+/// What every peer's sets say, whatever their numbers.
+fn content(compiler: &Compiler, model: &Model) -> Content {
+    let set = |id| {
+        let prefixes = compiler.set(id).into_iter().flat_map(Set::iter);
+        prefixes.map(|(cidr, class)| (cidr, compiler.class(class).to_vec())).collect()
+    };
+    let peers = model.peers.iter().map(|peer| {
+        let CompiledPeer { shared, own } = compiler.peer(peer.device).unwrap();
+        (peer.device, [set(shared), set(own)])
+    });
+    peers.collect()
+}
+
+fn size(compiler: &Compiler) -> [usize; 2] {
+    [compiler.sets().count(), compiler.classes().count()]
+}
+
+/// What somebody knows who looks only at what is touched.
+#[derive(Debug, Default, PartialEq)]
+struct Seen {
+    sets: BTreeMap<SetId, Vec<(Cidr, ClassId)>>,
+    classes: BTreeMap<ClassId, Vec<(Grant, When)>>,
+    peers: BTreeMap<DeviceId, CompiledPeer>,
+    rules: BTreeSet<RuleId>,
+}
+
+impl Seen {
+    fn all(compiler: &Compiler) -> Self {
+        let mut seen = Self::default();
+        seen.see(
+            compiler,
+            Touched {
+                sets: compiler.sets().collect(),
+                classes: compiler.classes().collect(),
+                retimed: BTreeSet::new(),
+                peers: compiler.peers().keys().copied().collect(),
+                rules: compiler.rules().keys().copied().collect(),
+            },
+        );
+        seen
+    }
+
+    fn look(&mut self, compiler: &mut Compiler) {
+        let touched = compiler.take_touched();
+        self.see(compiler, touched);
+    }
+
+    fn see(&mut self, compiler: &Compiler, touched: Touched) {
+        for id in touched.sets {
+            match compiler.set(id) {
+                Some(set) => self.sets.insert(id, set.iter().collect()),
+                None => self.sets.remove(&id),
+            };
+        }
+        let timed = |grant: &Grant| {
+            (*grant, compiler.rules().get(&grant.rule).map_or(When::ALWAYS, |rule| rule.when.clone()))
+        };
+        for id in touched.classes.into_iter().chain(touched.retimed) {
+            match compiler.class(id) {
+                [] => self.classes.remove(&id),
+                class => self.classes.insert(id, class.iter().map(timed).collect()),
+            };
+        }
+        for device in touched.peers {
+            match compiler.peer(device) {
+                Some(peer) => self.peers.insert(device, peer),
+                None => self.peers.remove(&device),
+            };
+        }
+        for rule in touched.rules {
+            if compiler.rules().contains_key(&rule) {
+                self.rules.insert(rule);
+            } else {
+                self.rules.remove(&rule);
+            }
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_compiled_policy_says_what_eval_says(model in model(), probes in prop::collection::vec((probe(), at()), 20)) {
-        let compiled = compile(&model);
-        for (index, peer) in model.peers.iter().enumerate() {
+        let compiled = compiled(&model);
+        for peer in &model.peers {
             for (probe, at) in &probes {
-                let looked_up = look_up(&model, &compiled, index, probe, *at);
+                let looked_up = look_up(&model, &compiled, peer, probe, *at);
                 prop_assert_eq!(looked_up, eval(&model, peer, probe, *at), "{:?} at {}", probe, at);
             }
         }
@@ -198,9 +317,9 @@ proptest! {
 
     #[test]
     fn a_set_that_grants_knows_by_itself_every_deny_that_is_to_come(model in model(), probes in prop::collection::vec(probe(), 20)) {
-        let compiled = compile(&model);
-        for (index, probe) in (0..model.peers.len()).flat_map(|index| probes.iter().map(move |probe| (index, probe))) {
-            let words = words(&compiled, index, probe);
+        let compiled = compiled(&model);
+        for (peer, probe) in model.peers.iter().flat_map(|peer| probes.iter().map(move |probe| (peer, probe))) {
+            let words = words(&compiled, peer, probe);
             let to_come = |grant: &&&Grant| {
                 grant.effect == Effect::Deny && !when_of(&model, grant.rule).is_always()
             };
@@ -208,6 +327,29 @@ proptest! {
             for set in words.iter().filter(|set| set.iter().any(|grant| grant.effect == Effect::Allow)) {
                 prop_assert!(denies.iter().all(|deny| set.contains(deny)), "{:?}: {:?}", probe, words);
             }
+        }
+    }
+
+    #[test]
+    fn changes_one_after_another_come_to_what_compiling_at_once_does(
+        first in model(),
+        others in prop::collection::vec((model(), any::<u8>()), 1..6),
+    ) {
+        let mut compiler = compiled(&first);
+        let mut seen = Seen::default();
+        seen.look(&mut compiler);
+        let mut model = first;
+        for (other, which) in others {
+            let before = model.clone();
+            let inverse = compiler.apply(change(&mut model, other, which)).unwrap();
+            seen.look(&mut compiler);
+            prop_assert_eq!(&seen, &Seen::all(&compiler), "what is touched is told");
+            prop_assert_eq!(content(&compiler, &model), content(&compiled(&model), &model));
+            prop_assert_eq!(size(&compiler), size(&compiled(&model)), "nothing is left behind");
+            let mut undone = compiler.clone();
+            undone.apply(inverse).unwrap();
+            prop_assert_eq!(content(&undone, &before), content(&compiled(&before), &before));
+            prop_assert_eq!(size(&undone), size(&compiled(&before)));
         }
     }
 

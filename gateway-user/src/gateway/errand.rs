@@ -10,7 +10,7 @@ use nexa_abi::engine::Verdict;
 use nexa_abi::layout::{FLOW_CLOSING, FLOW_NEW, Family, FlowKey, FlowValue};
 use nexa_abi::reason::Reason;
 use nexa_config::near::{did_you_mean, near};
-use nexa_gateway_core::{Lowered, explain};
+use nexa_gateway_core::explain;
 use nexa_types::{DeviceId, Generation, PublicKey, RuleId};
 use nexa_wire::local::{Explained, Flow, MAX_FLOWS, PeerName, PeerStatus, Phase, Query, Status, Word};
 use nexa_wire::snapshot::{Peer, Snapshot};
@@ -51,15 +51,15 @@ impl Gateway {
     }
 
     async fn repair(&mut self) -> anyhow::Result<Generation> {
-        let (lowered, lease_until) = match &self.in_force {
+        let lease_until = match &self.in_force {
             Some(in_force) => {
-                let lowered = nexa_gateway_core::lower(&in_force.snapshot, &in_force.local, Utc::now())?;
-                (lowered, in_force.lease_until)
+                self.lower(&in_force.snapshot, &in_force.local)?;
+                in_force.lease_until
             }
-            None => (Lowered::default(), Utc::now() + LEASE),
+            None => Utc::now() + LEASE,
         };
         lock(&self.dataplane).distrust();
-        let generation = self.apply_policy(lowered, lease_until).await?;
+        let generation = self.apply_policy(lease_until).await?;
         if let Some(in_force) = &self.in_force {
             self.policies.note(generation, &in_force.snapshot, &in_force.local);
         }

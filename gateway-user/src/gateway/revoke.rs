@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use chrono::Utc;
 use nexa_types::DeviceId;
 use nexa_wire::snapshot::{Sealed, Snapshot};
 use tokio::task::spawn_blocking;
@@ -75,9 +74,8 @@ impl Gateway {
 
     async fn apply_in_place_of(&mut self, snapshot: &Arc<Snapshot>) -> anyhow::Result<()> {
         let in_force = self.in_force.as_ref().context("no policy is in force")?;
-        let lowered = nexa_gateway_core::lower(snapshot, &in_force.local, Utc::now())?;
-        let (lease_until, next_change) = (in_force.lease_until, lowered.next_change);
-        let generation = self.apply_policy(lowered, lease_until).await?;
+        let (lease_until, next_change) = (in_force.lease_until, self.lower(snapshot, &in_force.local)?);
+        let generation = self.apply_policy(lease_until).await?;
         if let Some(in_force) = &mut self.in_force {
             self.policies.note(generation, snapshot, &in_force.local);
             in_force.next_change = next_change;

@@ -7,7 +7,7 @@ use nexa_abi::engine::{self, NOBODY, Now, Verdict};
 use nexa_abi::layout::Direction;
 use nexa_abi::packet;
 use nexa_gateway_core::install::{Found, Moment};
-use nexa_gateway_core::{Installer, lower};
+use nexa_gateway_core::{Installer, Lowered};
 use nexa_types::DeviceId;
 use nexa_wire::snapshot::Snapshot;
 
@@ -25,6 +25,7 @@ const NOW_NS: u64 = 1_000_000_000_000;
 pub struct Engine {
     /// The maps.
     pub tables: HostTables,
+    lowered: Lowered,
     installer: Option<Installer>,
     devices: HashMap<u32, DeviceId>,
 }
@@ -77,13 +78,12 @@ impl Answers for Engine {
     }
 
     fn apply(&mut self, snapshot: &Snapshot) {
-        let lowered =
-            lower(snapshot, &[], policy::at()).expect("only policies that can be lowered are tried");
+        self.lowered.set(snapshot, &[], policy::at()).expect("only policies that can be lowered are tried");
         let plan = match &mut self.installer {
-            Some(installer) => installer.plan(&lowered, moment()),
+            Some(installer) => installer.plan(&self.lowered, moment()),
             None => {
                 let found = if self.tables.is_empty() { Found::default() } else { self.tables.find() };
-                let (installer, plan) = Installer::adopt(&found, &lowered, moment());
+                let (installer, plan) = Installer::adopt(&found, &self.lowered, moment());
                 self.installer = Some(installer);
                 plan
             }

@@ -8,8 +8,8 @@ use nexa_abi::layout::{
     DestKey, FlowKey, FlowValue, FragmentKey, FragmentValue, MAX_PEERS, PeerKey, PeerValue, PortsKey,
     PortsValue, Profile, State, Usage,
 };
-use nexa_gateway_core::Plan;
 use nexa_gateway_core::install::{Found, Patch};
+use nexa_gateway_core::{Content, Plan};
 
 /// Maps made of plain collections; a longest prefix is found by looking at all.
 #[derive(Default)]
@@ -69,11 +69,6 @@ impl HostTables {
 
     /// What a daemon that starts would find.
     pub fn find(&self) -> Found {
-        let ports_key = |bytes: &[u8; 7]| PortsKey {
-            class: *bytes.first_chunk().expect("longer"),
-            protocol: bytes[4],
-            port: *bytes.last_chunk().expect("longer"),
-        };
         Found {
             state: self.state.get(),
             peers: self.peers.iter().map(|(key, peer)| (*key, PeerValue { peer: *peer })).collect(),
@@ -84,9 +79,31 @@ impl HostTables {
         }
     }
 
-    /// Forgets every flow.
+    /// Everything that decides, as [`nexa_gateway_core::Installer::content`] says what it is meant to be.
+    pub fn content(&self) -> Content {
+        let state = self.state.get();
+        let is_live = |position: &u32| position / MAX_PEERS == state.bank();
+        let profiles = self.profiles.iter().filter(|(position, _)| is_live(position));
+        Content {
+            state,
+            peers: self.peers.iter().map(|(key, peer)| (*key, PeerValue { peer: *peer })).collect(),
+            profiles: profiles
+                .filter(|(_, profile)| **profile != Profile::default())
+                .map(|(position, profile)| (*position, *profile))
+                .collect(),
+            dest: self
+                .dest
+                .iter()
+                .map(|((bits, key), class)| ((*bits, DestKey::from_bytes(*key)), *class))
+                .collect(),
+            ports: self.ports.iter().map(|((bits, key), value)| ((*bits, ports_key(key)), *value)).collect(),
+        }
+    }
+
+    /// Forgets every flow, and every datagram of which a first fragment passed.
     pub fn forget_flows(&mut self) {
         self.flows.borrow_mut().clear();
+        self.fragments.borrow_mut().clear();
     }
 
     /// Entries of PEERS, DEST and PORTS: what must not grow over generations.
@@ -164,6 +181,14 @@ fn same_bits(one: &[u8], other: &[u8], bits: u32) -> bool {
         let mask = !(0xff_u32 >> wanted) as u8;
         one & mask == other & mask
     })
+}
+
+fn ports_key(bytes: &[u8; 7]) -> PortsKey {
+    PortsKey {
+        class: *bytes.first_chunk().expect("longer"),
+        protocol: bytes[4],
+        port: *bytes.last_chunk().expect("longer"),
+    }
 }
 
 fn ports_bytes(key: &PortsKey) -> [u8; 7] {

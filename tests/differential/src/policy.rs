@@ -39,6 +39,48 @@ pub fn empty() -> Snapshot {
     Snapshot { network: network(), peers: vec![], resources: vec![], rules: vec![] }
 }
 
+/// Makes one change or a few to a snapshot: as an admin would, but without sense. Devices keep their addresses.
+pub fn change(rng: &mut Rng, snapshot: &mut Snapshot) {
+    for _ in 0..rng.u8(1..4) {
+        let Snapshot { peers, resources, rules, .. } = snapshot;
+        match rng.u8(0..9) {
+            0..4 => {
+                let number = rng.u32(1..14);
+                rules.retain(|rule| rule.id.0 != number);
+                if rng.u8(0..3) > 0 {
+                    rules.push(rule(rng, number, resources));
+                }
+            }
+            4..6 => {
+                let position = rng.usize(0..resources.len());
+                resources[position] = resource(rng, uuid_index(resources[position].id.0));
+            }
+            6 if resources.len() > 1 => {
+                let gone = resources.swap_remove(rng.usize(0..resources.len())).id;
+                for rule in rules.iter_mut() {
+                    rule.what.retain(|target| *target != Target::Resource(gone));
+                }
+                rules.retain(|rule| !rule.what.is_empty());
+            }
+            7 if peers.len() > 1 => drop(peers.swap_remove(rng.usize(0..peers.len()))),
+            _ => {
+                let index = rng.u8(0..MAX_PEERS);
+                let new = peer(rng, index);
+                let known = peers.iter().position(|peer| peer.device == new.device);
+                match known {
+                    Some(position) => peers[position].groups = new.groups,
+                    None => peers.push(new),
+                }
+            }
+        }
+    }
+}
+
+/// The index that an id was made of.
+fn uuid_index(id: Uuid) -> u8 {
+    id.as_bytes()[15]
+}
+
 /// The network of every snapshot.
 pub fn network() -> Network {
     Network {

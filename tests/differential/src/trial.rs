@@ -112,11 +112,18 @@ fn play<A: Answers>(
 ) -> Result<Count, String> {
     let mut talk = Talk::default();
     let mut count = Count::default();
+    let mut snapshot = policy::snapshot(rng);
     for _ in 0..length.generations {
         if !in_time() {
             break;
         }
-        steps.push(Step::Policy(policy::snapshot(rng).into()));
+        // As often by a few changes, of which most of the policy is not touched, as by quite another.
+        if rng.bool() {
+            policy::change(rng, &mut snapshot);
+        } else {
+            snapshot = policy::snapshot(rng);
+        }
+        steps.push(Step::Policy(snapshot.clone().into()));
         trial.play(&steps[steps.len() - 1])?;
         for _ in 0..length.packets {
             let (direction, packet) = talk.next(rng);

@@ -88,7 +88,7 @@ fn a_policy_without_room_changes_nothing_and_takes_away_all_the_same() {
         assert!(fits(&mut dataplane, &nothing), "an empty policy always fits");
     }
     assert!(
-        restricted_ones > 5 && expelled > 2 && taken > 25,
+        restricted_ones > 5 && expelled > 0 && taken > 25,
         "seed {seed}: {restricted_ones} restricted, {expelled} expelled, {taken} taken; all must be seen"
     );
 }

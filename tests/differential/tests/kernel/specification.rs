@@ -5,16 +5,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use chrono::{TimeDelta, Utc};
 use nexa_abi::layout::Direction;
 use nexa_differential::oracle::Expected;
 use nexa_differential::packets::Packet;
 use nexa_differential::trial::{self, Answers, Count, Length};
 use nexa_differential::{effort, policy, seed};
 use nexa_gateway::dataplane::{Dataplane, EGRESS, INGRESS};
+use nexa_gateway_core::Lowered;
 use nexa_wire::snapshot::Snapshot;
 
 use crate::tally::Tally;
-use crate::{Answer, apply, flat, open, run};
+use crate::{Answer, flat, open, run};
 
 /// Packets of a run in CI.
 const PACKETS: u64 = 2_000_000;
@@ -27,6 +29,7 @@ const CASE_LIMIT: Duration = Duration::from_secs(15);
 /// The programs, and what their counters must say.
 struct Kernel {
     dataplane: Dataplane,
+    lowered: Lowered,
     tally: Tally,
 }
 
@@ -38,7 +41,8 @@ impl Answers for Kernel {
     }
 
     fn apply(&mut self, snapshot: &Snapshot) {
-        apply(&mut self.dataplane, snapshot);
+        self.lowered.set(snapshot, &[], policy::at()).unwrap();
+        self.dataplane.apply(&self.lowered, Utc::now() + TimeDelta::days(1)).unwrap();
         self.tally.change(snapshot);
     }
 
@@ -84,7 +88,7 @@ fn the_kernel_says_what_the_specification_says_and_counts_nothing_else() {
     // Each worker has programs and maps of its own. A case is the same whoever plays it.
     let work = || {
         let mut count = Count::default();
-        let mut kernel = Kernel { dataplane: open(), tally: Tally::default() };
+        let mut kernel = Kernel { dataplane: open(), lowered: Lowered::default(), tally: Tally::default() };
         while done.load(Ordering::Relaxed) < wanted {
             let seed = seed.wrapping_add(begun.fetch_add(1, Ordering::Relaxed));
             let start = Instant::now();
