@@ -9,10 +9,11 @@ use nexa_types::{Revision, RuleId};
 use nexa_wire::gateway::{FromGateway, RuleCounters};
 use nexa_wire::local::{Answer, Difference, NearMiss, PeerDrop};
 use nexa_wire::snapshot::{Sealed, Snapshot};
+use tokio::time::timeout;
 
 use super::client::{Client, snapshot};
 use super::daemon::{Daemon, Host};
-use super::lab::{in_namespace, runtime, wait_for};
+use super::lab::{PATIENCE, in_namespace, runtime, wait_for};
 use super::local::in_force;
 use crate::fake_control::{Connection, FakeControl};
 
@@ -66,11 +67,14 @@ impl Scene {
 
     /// The next frame of the gateway that this reads.
     async fn reported<T>(&mut self, mut read: impl FnMut(FromGateway) -> Option<T>) -> T {
-        loop {
-            if let Some(read) = read(self.connection.receive().await) {
-                return read;
+        let found = async {
+            loop {
+                if let Some(read) = read(self.connection.receive().await) {
+                    return read;
+                }
             }
-        }
+        };
+        timeout(PATIENCE, found).await.expect("the gateway does not report it")
     }
 }
 
