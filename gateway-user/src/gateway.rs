@@ -155,7 +155,7 @@ impl Gateway {
     pub async fn accept(&mut self, sealed: Sealed) -> Result<(), Refusal> {
         let revision = sealed.revision;
         let outcome = match sealed.open() {
-            Ok(snapshot) => self.put_in_force(&sealed, snapshot, Utc::now() + LEASE).await,
+            Ok(snapshot) => self.put_in_force(&sealed, snapshot, self.lease_from_now()).await,
             // Damaged on the way, perhaps.
             Err(error @ SealError::Hash { .. }) => {
                 Err(Refusal { resync: true, ..refused(Cause::Hash, error) })
@@ -171,6 +171,15 @@ impl Gateway {
             Err(refusal) => self.status.set_refused(revision, refusal),
         }
         outcome
+    }
+
+    /// Until when a policy may be served that the control plane has just sent. Where that is as good as before it is as
+    /// before: then nothing is written of devices for which nothing changes.
+    fn lease_from_now(&self) -> DateTime<Utc> {
+        let until = Utc::now() + LEASE;
+        let before = self.in_force.as_ref().filter(|in_force| !in_force.clock_has_stepped());
+        let is_as_good = |lease: &DateTime<Utc>| (TimeDelta::zero()..=RENEW_BY).contains(&(until - *lease));
+        before.map(|in_force| in_force.lease_until).filter(is_as_good).unwrap_or(until)
     }
 
     /// In force but not on disk is still in force: only a restart would be without it.

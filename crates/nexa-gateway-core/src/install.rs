@@ -21,6 +21,7 @@ use crate::room::Room;
 use crate::slots::Slots;
 
 mod numbers;
+mod patch;
 
 /// A prefix of the DEST map with its number given.
 pub type Dest = (u32, DestKey, u32);
@@ -102,8 +103,10 @@ pub struct Installer {
     free: VecDeque<u32>,
     /// Of each bank of PROFILES, how many positions may not be zero.
     written: [u32; 2],
-    /// The live bank's profiles, by position; a position that is not here is zero.
+    /// The live bank's profiles, in order of their positions; a position that is not here is zero.
     live: Vec<(u32, Profile)>,
+    /// Whether that is known. Of maps that an earlier daemon filled it is not, before the first swap.
+    knows_live: bool,
 }
 
 /// Numbers of sets and classes above this one were never given out. Found in a map they are damage, and numbering does
@@ -244,10 +247,33 @@ impl Installer {
         self.plan_classes(lowered, &scope, &mut plan);
         self.plan_sets(lowered, &scope, &mut plan);
         self.plan_peers(lowered, &scope, &mut plan);
-        self.plan_profiles(moment, &mut plan);
+        let before = (self.live.clone(), self.written);
+        // By the clocks of before, so that a deadline stays what it was.
+        let Clocks { boot_ns, wall } = self.clocks;
+        self.plan_profiles(Moment { boot_ns, wall, ..moment }, &mut plan);
+        self.patch_instead(before, &mut plan);
         self.edition = lowered.edition();
-        self.generation += 1;
+        self.generation = plan.state.generation();
         plan
+    }
+
+    /// Leaves the bank that is live, and patches it, where that comes to the same as the planned swap. `before` is what was
+    /// in both banks.
+    fn patch_instead(&mut self, (live, written): (Vec<(u32, Profile)>, [u32; 2]), plan: &mut Plan) {
+        let knew_live = std::mem::replace(&mut self.knows_live, true);
+        // Addresses become known before the flip, and would be so of a device that programs already see.
+        if !knew_live || !plan.insert_peers.is_empty() {
+            return;
+        }
+        let Some(patch) = patch::between(&live, &self.live) else { return };
+        plan.state = State::new(self.generation + 2);
+        plan.profiles.clear();
+        let first = plan.state.bank() * MAX_PEERS;
+        plan.patches.extend(patch.map(|(index, patch)| (first + index, patch)));
+        for (position, _) in &mut self.live {
+            *position = first + *position % MAX_PEERS;
+        }
+        self.written = written;
     }
 
     /// Plans that `devices` are gone at once, whatever room there is: it takes none. Sets are left for the next plan.

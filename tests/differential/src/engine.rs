@@ -26,6 +26,8 @@ pub struct Engine {
     /// The maps.
     pub tables: HostTables,
     lowered: Lowered,
+    /// How many policies came into force in the bank that was live.
+    pub patched: usize,
     installer: Option<Installer>,
     devices: HashMap<u32, DeviceId>,
 }
@@ -88,6 +90,7 @@ impl Answers for Engine {
                 plan
             }
         };
+        self.patched += usize::from(plan.profiles.is_empty());
         self.tables.carry_out(&plan);
         self.devices = self.installer.iter().flat_map(Installer::devices).collect();
     }

@@ -81,6 +81,31 @@ fn uuid_index(id: Uuid) -> u8 {
     id.as_bytes()[15]
 }
 
+/// A snapshot in which all is as before but for one device: it goes, is a member elsewhere, has another end, or a rule of
+/// its own.
+pub fn with_one_device_changed(rng: &mut Rng, before: &Snapshot) -> Snapshot {
+    let mut after = before.clone();
+    if after.peers.is_empty() {
+        return after;
+    }
+    let at = rng.usize(0..after.peers.len());
+    let peer = &mut after.peers[at];
+    match rng.u8(0..4) {
+        0 => drop(after.peers.remove(at)),
+        1 => match peer.groups.pop() {
+            Some(_) => {}
+            None => peer.groups.push(GroupId(id(3, rng.u8(0..3)))),
+        },
+        2 => peer.expires_at = Some(self::at() + TimeDelta::hours(rng.i64(1..20))),
+        _ => {
+            let who = vec![Subject::Device(peer.device)];
+            let number = after.rules.iter().map(|rule| rule.id.0).max().unwrap_or(0) + 1;
+            after.rules.push(Rule { who, ..rule(rng, number, &before.resources) });
+        }
+    }
+    after
+}
+
 /// The network of every snapshot.
 pub fn network() -> Network {
     Network {

@@ -117,11 +117,12 @@ fn play<A: Answers>(
         if !in_time() {
             break;
         }
-        // As often by a few changes, of which most of the policy is not touched, as by quite another.
-        if rng.bool() {
-            policy::change(rng, &mut snapshot);
-        } else {
-            snapshot = policy::snapshot(rng);
+        // As often by a few changes, of which most of the policy is not touched, as by one of one device, or by quite
+        // another.
+        match rng.u8(0..3) {
+            0 => policy::change(rng, &mut snapshot),
+            1 => snapshot = policy::with_one_device_changed(rng, &snapshot),
+            _ => snapshot = policy::snapshot(rng),
         }
         steps.push(Step::Policy(snapshot.clone().into()));
         trial.play(&steps[steps.len() - 1])?;

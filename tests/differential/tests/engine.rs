@@ -27,6 +27,34 @@ fn the_engine_says_what_the_specification_says() {
 }
 
 #[test]
+fn a_change_of_one_device_is_one_store_and_comes_to_what_a_whole_swap_does() {
+    let seed = seed();
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let (mut patched, mut changes) = (0, 0);
+    for case in 0..150 * effort() {
+        let mut snapshot = policy::snapshot(&mut rng);
+        let mut engine = Engine::default();
+        engine.apply(&snapshot);
+        for change in 0..8 {
+            snapshot = policy::with_one_device_changed(&mut rng, &snapshot);
+            engine.apply(&snapshot);
+            engine.tables.forget_flows();
+            let mut whole = Engine::default();
+            whole.apply(&snapshot);
+            for _ in 0..40 {
+                let packet = packets::from_peer(&mut rng);
+                let [actual, expected] =
+                    [&engine, &whole].map(|engine| engine.answer(Direction::Ingress, &packet.bytes));
+                assert_eq!(actual, expected, "seed {seed}, case {case}.{change}\n{packet:?}\n{snapshot:#?}");
+            }
+            changes += 1;
+        }
+        patched += engine.patched;
+    }
+    assert!(2 * patched > changes, "seed {seed}: {patched} of {changes} changes were one store");
+}
+
+#[test]
 fn a_daemon_that_starts_over_full_maps_serves_its_own_policy() {
     let seed = seed();
     let mut rng = fastrand::Rng::with_seed(seed);

@@ -38,14 +38,9 @@ fn open(pin_dir: &Path) -> Dataplane {
     Dataplane::open(&options).unwrap()
 }
 
-/// Another policy, or the same with one device less.
+/// Another policy, or the same but for one device.
 fn successor(rng: &mut Rng, snapshot: &Snapshot) -> Snapshot {
-    if rng.bool() {
-        return policy::snapshot(rng);
-    }
-    let mut next = snapshot.clone();
-    next.peers.remove(rng.usize(0..next.peers.len()));
-    next
+    if rng.bool() { policy::snapshot(rng) } else { policy::with_one_device_changed(rng, snapshot) }
 }
 
 /// Has a fork of this process apply `snapshot`, and kills it at `place`. Returns whether it came to its end before.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use aya::{TestRun as _, TestRunOptions};
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use nexa_abi::engine::Limit;
 use nexa_differential::policy;
 use nexa_gateway::dataplane::{Counters, Dataplane, Options};
@@ -46,17 +46,27 @@ fn open() -> Dataplane {
         .expect("loading programs needs root, or CAP_BPF and CAP_NET_ADMIN")
 }
 
+/// For a lease that is the same for all, so that it is no change.
 fn apply(dataplane: &mut Dataplane, snapshot: &Snapshot) {
-    apply_for(dataplane, snapshot, TimeDelta::days(1));
+    apply_until(dataplane, snapshot, policy::at() + TimeDelta::days(1));
 }
 
 fn apply_for(dataplane: &mut Dataplane, snapshot: &Snapshot, lease: TimeDelta) {
-    dataplane.apply(&lower(snapshot, &[], policy::at()).unwrap(), Utc::now() + lease).unwrap();
+    apply_until(dataplane, snapshot, Utc::now() + lease);
+}
+
+fn apply_until(dataplane: &mut Dataplane, snapshot: &Snapshot, lease_until: DateTime<Utc>) {
+    dataplane.apply(&lower(snapshot, &[], policy::at()).unwrap(), lease_until).unwrap();
 }
 
 fn run(dataplane: &Dataplane, program: &str, bytes: &[u8]) -> Answer {
     let options = TestRunOptions { data_in: Some(bytes), ..TestRunOptions::default() };
-    let run = || dataplane.program(program)?.test_run(options).context("BPF_PROG_TEST_RUN failed");
+    let run = || {
+        dataplane
+            .program(program)?
+            .test_run(options)
+            .with_context(|| format!("BPF_PROG_TEST_RUN failed on {} bytes {bytes:02x?}", bytes.len()))
+    };
     match run().unwrap().return_value {
         u32::MAX => Answer::Pass,
         2 => Answer::Drop,

@@ -21,8 +21,14 @@ fn what_policies_leave_behind_goes_in_slices_and_nothing_that_serves_goes_with_i
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut dataplane = open();
     let mut waited = 0;
+    let mut snapshot = policy::snapshot(&mut rng);
     for generation in 0..500 * effort() {
-        apply(&mut dataplane, &policy::snapshot(&mut rng));
+        snapshot = if rng.bool() {
+            policy::with_one_device_changed(&mut rng, &snapshot)
+        } else {
+            policy::snapshot(&mut rng)
+        };
+        apply(&mut dataplane, &snapshot);
         // Mostly the next policy arrives before all of the last one's is gone.
         waited += u32::from(dataplane.has_retired());
         for _ in 0..rng.u8(0..3) {
