@@ -17,6 +17,7 @@ mod bench;
 mod checkout;
 mod ebpf;
 mod faults;
+mod mutants;
 mod program;
 mod progress;
 mod setup;
@@ -51,6 +52,8 @@ enum Command {
     },
     /// Plays rounds of faults on a lab of its own: killed processes, full disks, bad lines.
     Faults(faults::Plan),
+    /// Flips what decides on packets, one thing at a time, and says which flips no test notices.
+    Mutants(mutants::Plan),
     /// Runs a test of CI for longer: so many packets, or the same ones as a run that failed.
     Soak(soak::Plan),
     /// Ends a running lab or bench, and removes what a crashed one left.
@@ -88,6 +91,7 @@ fn main() -> ExitCode {
         Command::Up { detach: true, .. } => up::run(&checkout, up::Mode::Detached),
         Command::Up { .. } => up::run(&checkout, up::Mode::Foreground),
         Command::Faults(plan) => faults::run(&checkout, &plan),
+        Command::Mutants(plan) => mutants::run(&checkout, &plan),
         Command::Soak(plan) => soak::run(&checkout, &plan),
         Command::Down => up::down(&checkout),
         Command::Bench { name: Some(name), rounds, only } => bench::run(&checkout, &name, rounds, only),

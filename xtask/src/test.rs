@@ -5,7 +5,7 @@ use std::{process::ExitCode, time::Instant};
 use anyhow::Result;
 use clap::ValueEnum;
 
-use crate::{checkout::Checkout, ebpf, progress::say, setup};
+use crate::{checkout::Checkout, ebpf, mutants, progress::say, setup};
 use executable::Executable;
 use tally::Tally;
 
@@ -129,7 +129,16 @@ fn run_part(checkout: &Checkout, tier: Tier, part: Part, executables: &[Executab
         .map(|executable| run::executable(checkout, tier, executable))
         .sum();
     match part {
-        Part::Unit => tests += run::doc_tests(checkout),
+        Part::Unit => {
+            tests += run::doc_tests(checkout);
+            if tier == Tier::Full {
+                say("test: mutants of what decides on packets");
+                tests += run::report(
+                    mutants::run(checkout, &mutants::Plan::all())
+                        .map(|code| Tally::one(code == ExitCode::SUCCESS)),
+                );
+            }
+        }
         Part::Lab => {
             tests += run::walk_through(checkout);
             tests += run::faults(checkout, tier);
