@@ -137,14 +137,14 @@ fn ingress<T: Tables>(tables: &T, packet: &mut Packet, orphan: bool, now: &Now) 
     packet.reversed = packet.tuple.reversed();
     let (by_source, by_destination) = begun(packet);
     // An answer begins nothing.
-    if packet.kind != Kind::Reply && !known_to_be_absent {
+    if packet.kind != Kind::Reply && !known_to_be_absent && is_of(packet, by_source, &packet.source) {
         let followed = follow(tables, by_source, &profile, &turn);
         if followed.dropped != Some(Reason::NoFlow) {
             return followed;
         }
     }
     turn.speaker = Speaker::Responder;
-    if tables.peer(&packet.destination).is_some() {
+    if is_of(packet, by_destination, &packet.destination) && tables.peer(&packet.destination).is_some() {
         if profile_of(tables, &packet.destination, Reason::UnknownPeer, now, &mut profile).is_none() {
             let answered = follow(tables, by_destination, &profile, &turn);
             if answered.dropped.is_none() {
@@ -183,12 +183,16 @@ fn egress<T: Tables>(tables: &T, packet: &mut Packet, orphan: bool, now: &Now) -
         return Verdict::drop(receiver, Reason::Fragment);
     }
     let (by_source, by_destination) = begun(packet);
-    let followed = follow(tables, by_destination, &profile, &turn);
-    if followed.dropped != Some(Reason::NoFlow) {
-        return followed;
+    if is_of(packet, by_destination, &packet.destination) {
+        let followed = follow(tables, by_destination, &profile, &turn);
+        if followed.dropped != Some(Reason::NoFlow) {
+            return followed;
+        }
     }
     turn.speaker = Speaker::Initiator;
-    if profile_of(tables, &packet.source, Reason::UnknownPeer, now, &mut profile).is_none() {
+    if is_of(packet, by_source, &packet.source)
+        && profile_of(tables, &packet.source, Reason::UnknownPeer, now, &mut profile).is_none()
+    {
         // The program at the ingress admitted it and made its flow.
         let passed = follow(tables, by_source, &profile, &turn);
         if passed.dropped.is_none() {
@@ -196,6 +200,12 @@ fn egress<T: Tables>(tables: &T, packet: &mut Packet, orphan: bool, now: &Now) -
         }
     }
     Verdict::drop(receiver, Reason::NoFlow)
+}
+
+/// Whether a flow is of who sends or receives the packet at hand. What an error quotes may be of another address, which
+/// its device no longer has: such a flow must not be decided anew, as if it were of the address that the device has now.
+fn is_of(packet: &Packet, flow: &FlowKey, end: &PeerKey) -> bool {
+    packet.kind != Kind::Error || u128::from_ne_bytes(flow.source) == u128::from_ne_bytes(end.address)
 }
 
 /// The keys of the flows that a packet would belong to: one that its sender began, and one that its receiver began. An

@@ -164,6 +164,11 @@ impl Maps {
             self.profiles.store(*position, Profile::default());
         }
         self.removal.add(plan);
+        // Not in slices: by an address that it gave up, a device would be known until then. Where that fails, it is tried
+        // again with the rest.
+        if self.peers.remove(plan.delete_peers.iter().copied()).is_ok() {
+            plan.delete_peers.iter().for_each(|address| self.removal.keep(address));
+        }
     }
 
     /// Takes back what [`Self::prepare`] has written of a generation that does not come into force. `before` are the

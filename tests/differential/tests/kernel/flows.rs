@@ -210,6 +210,24 @@ fn a_flow_is_not_that_of_the_device_which_has_its_address_next() {
 }
 
 #[test]
+fn an_error_about_a_flow_of_an_address_given_up_does_not_bring_it_back() {
+    for (peer, server) in ends(50_000, 53) {
+        let mut dataplane = open();
+        apply(&mut dataplane, &granted());
+        let (asked, answer) = (udp(peer, server), udp(server, peer));
+        assert_eq!(from_peer(&dataplane, &asked), Answer::Pass);
+        let mut moved = granted();
+        moved.peers[0].v4 = "100.96.0.9".parse().unwrap();
+        moved.peers[0].v6 = "fd6e:7861::9".parse().unwrap();
+        apply(&mut dataplane, &moved);
+        let now = if peer.address.is_ipv4() { "100.96.0.9" } else { "fd6e:7861::9" }.parse().unwrap();
+        assert_eq!(from_peer(&dataplane, &unreachable(now, server.address, &answer)), Answer::Drop);
+        assert_eq!(to_peer(&dataplane, &unreachable(server.address, now, &asked)), Answer::Drop);
+        assert_eq!(to_peer(&dataplane, &answer), Answer::Drop, "nobody has the address");
+    }
+}
+
+#[test]
 fn a_device_that_left_and_returns_has_none_of_its_flows() {
     let mut dataplane = open();
     apply(&mut dataplane, &granted());
