@@ -276,6 +276,12 @@ fn a_drift_shows_in_what_is_explained_and_is_found_without_being_asked() {
             for key in keys {
                 ports(&host).remove(&key).unwrap();
             }
+            let mut single_ports: HashMap<_, PortsKey, PortsValue> =
+                Map::HashMap(pinned(&host, map::SINGLE_PORTS)).try_into().unwrap();
+            let keys: Vec<_> = single_ports.keys().map(Result::unwrap).collect();
+            for key in keys {
+                single_ports.remove(&key).unwrap();
+            }
             let (success, text) = host.ask("explain --peer laptop --dst 10.20.0.10 --proto tcp --port 443");
             assert!(!success && text.contains("allowed by rule 17"), "{text}");
             assert!(text.contains("kernel: refused, because no rule speaks of it"), "{text}");
