@@ -77,7 +77,7 @@ struct Told {
 #[inline(never)]
 fn tell(packet: &Packet, verdict: &Verdict, what: u32, told: &Told) {
     let Some(untold) = engine::tell(&Maps, verdict.peer, what, told.now.ns) else { return };
-    maps::tell(Event {
+    let event = Event {
         boot_ns: told.now.ns,
         generation: told.now.state.generation(),
         peer: verdict.peer,
@@ -87,7 +87,10 @@ fn tell(packet: &Packet, verdict: &Verdict, what: u32, told: &Told) {
         length_bytes: told.length_bytes,
         untold,
         tuple: packet.tuple,
-    });
+    };
+    if !maps::tell(event) {
+        engine::untell(&Maps, verdict.peer, what, untold);
+    }
 }
 
 #[panic_handler]

@@ -48,7 +48,7 @@ static FLOWS: LruHashMap<FlowKey, FlowValue> = LruHashMap::with_max_entries(1 <<
 static FRAGMENTS: LruHashMap<FragmentKey, FragmentValue> = LruHashMap::with_max_entries(1 << 14, 0);
 #[map]
 static USAGE: Array<Usage> = Array::with_max_entries(MAX_PEERS + 1, 0);
-/// 2,900 events: a few seconds of a bad day. What finds no room is lost, and seen as lost by its absence.
+/// 2,900 events: a few seconds of a bad day. What finds no room is told of with what does.
 #[map]
 static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 18, 0);
 /// The packet at hand: outside of the stack, of which all programs together have 512 bytes. A program runs to its end
@@ -98,11 +98,13 @@ impl Scratch {
 }
 
 /// Tells whoever listens; nobody has to.
-pub fn tell(event: Event) {
-    if let Some(mut entry) = EVENTS.reserve::<Event>(0) {
-        entry.write(event);
-        entry.submit(0);
-    }
+///
+/// False where there is no room because nobody has listened.
+pub fn tell(event: Event) -> bool {
+    let Some(mut entry) = EVENTS.reserve::<Event>(0) else { return false };
+    entry.write(event);
+    entry.submit(0);
+    true
 }
 
 /// The maps above, as the engine asks them.

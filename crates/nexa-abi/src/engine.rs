@@ -19,7 +19,7 @@ mod word;
 
 pub use flow::is_live;
 pub use limit::Limit;
-pub use tell::tell;
+pub use tell::{tell, untell};
 pub use word::decide;
 
 use flow::{ABSENT, LIVE, Speaker, Turn, begin, follow, glance, verdict_of};

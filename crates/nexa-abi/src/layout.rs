@@ -417,10 +417,10 @@ pub struct Usage {
     pub drop_events_ns: u64,
     /// Events about new flows; boot clock, nanoseconds.
     pub flow_events_ns: u64,
-    /// Events that were not told since the last that was.
-    pub untold: u32,
-    /// Always zero.
-    pub zero: u32,
+    /// Events about drops that were not told since the last that was.
+    pub untold_drops: u32,
+    /// The same of new flows.
+    pub untold_flows: u32,
 }
 
 /// [`Event::what`] of a flow that began; every other value is a [`crate::reason::Reason`].
@@ -444,7 +444,8 @@ pub struct Event {
     pub direction: u32,
     /// Bytes of IP.
     pub length_bytes: u32,
-    /// Events of this peer that were not told since the last that was, because there were too many.
+    /// Events of this peer and kind, drops or new flows, that were not told since the last that was: there were too many, or
+    /// nobody has made room for them.
     pub untold: u32,
     /// As the packet had it, as far as it could be read: family 0 where not even addresses could.
     pub tuple: FlowKey,

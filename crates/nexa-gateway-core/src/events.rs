@@ -84,24 +84,23 @@ impl Aggregator {
         Self { interval_ns, open: BTreeMap::new(), peers: HashMap::new(), ends_ns: None, missed: 0 }
     }
 
-    /// Takes an event, in the order in which they are told. Of flows that began only their number matters, for the share
-    /// that drops have in what was not told.
+    /// Takes an event, in the order in which they are told. Flows that began are none of its business.
     pub fn take(&mut self, event: &Event) {
-        let is_drop = event.what != FLOW_BEGAN;
+        if event.what == FLOW_BEGAN {
+            return;
+        }
         let kind = Kind::of(event);
-        if is_drop && self.open.len() >= MAX_OPEN && !self.open.contains_key(&kind) {
+        if self.open.len() >= MAX_OPEN && !self.open.contains_key(&kind) {
             self.missed += 1 + u64::from(event.untold);
             return;
         }
         let (told, untold) = self.peers.entry(event.peer).or_default();
         *told += 1;
         *untold += u64::from(event.untold);
-        if is_drop {
-            let fresh = Folded { last: *event, first_boot_ns: event.boot_ns, told: 0, untold: 0 };
-            let folded = self.open.entry(kind).or_insert(fresh);
-            folded.told += 1;
-            folded.last = *event;
-        }
+        let fresh = Folded { last: *event, first_boot_ns: event.boot_ns, told: 0, untold: 0 };
+        let folded = self.open.entry(kind).or_insert(fresh);
+        folded.told += 1;
+        folded.last = *event;
         self.ends_ns.get_or_insert(event.boot_ns.saturating_add(self.interval_ns));
     }
 
@@ -277,10 +276,9 @@ mod tests {
         let closed = folded(&events).0;
         assert_eq!(of(&closed, 1), [(1, 33), (2, 67)]);
         assert_eq!(of(&closed, 2), [(1, 0)]);
-        // A flow that began has its share, and is no drop.
-        events.push(Event { what: FLOW_BEGAN, ..event(1, 443, 10) });
-        let closed = folded(&events).0;
-        assert_eq!(of(&closed, 1), [(1, 25), (2, 50)]);
+        // A flow that began is no drop, and has no share in those.
+        events.push(Event { what: FLOW_BEGAN, untold: 7, ..event(1, 443, 10) });
+        assert_eq!(of(&folded(&events).0, 1), [(1, 33), (2, 67)]);
     }
 
     #[test]

@@ -189,9 +189,11 @@ fn a_flood_is_told_in_a_few_records_that_add_up_to_what_was_dropped() {
             let mut scene = Scene::set().await;
             scene.send(9999, 500);
             wait_for("the flood to be told", || scene.told(Some(9999)) > 0);
-            // What was not told is told with the next that is.
-            scene.send(9997, 1);
-            wait_for("the last one to be told", || scene.told(Some(9997)) > 0);
+            // What was not told is told with the next that is, which may not be the very next.
+            wait_for("the last one to be told", || {
+                scene.send(9997, 1);
+                scene.told(Some(9997)) > 0
+            });
             let dropped = |daemon: &mut Daemon| -> u64 {
                 let metrics = daemon.metrics();
                 let of_laptop = metrics
@@ -200,9 +202,13 @@ fn a_flood_is_told_in_a_few_records_that_add_up_to_what_was_dropped() {
                 of_laptop.map(|line| line.split(' ').next_back().unwrap().parse::<u64>().unwrap()).sum()
             };
             wait_for("the records to add up", || {
-                let counted = dropped(&mut scene.daemon);
-                // A flood loses some on its way to the gateway.
-                counted > 50 && scene.told(None) == counted
+                // One more, should those before it not have been told, and then no other until it has to be.
+                scene.send(9996, 1);
+                (0..100).any(|_| {
+                    let counted = dropped(&mut scene.daemon);
+                    // A flood loses some on its way to the gateway.
+                    counted > 50 && scene.told(None) == counted
+                })
             });
             let records = scene.drops();
             assert!(records.len() < 50, "{} records", records.len());
@@ -234,7 +240,7 @@ fn how_the_policy_is_enforced_is_reported_with_what_was_refused_last() {
                 scene.reported(|frame| health(frame).filter(|health| health.refusal.is_some())).await;
             let refusal = refused.refusal.unwrap();
             assert_eq!(refusal.revision, Revision(6));
-            assert!(refusal.reason.contains("belongs to two devices"), "{}", refusal.reason);
+            assert!(refusal.reason.contains("is there twice"), "{}", refusal.reason);
             assert_eq!(refused.generation, verified.generation);
 
             scene.connection.send(Sealed::new(Revision(7), &scene.snapshot).unwrap()).await;
