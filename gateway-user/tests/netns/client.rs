@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -34,9 +35,10 @@ impl Client {
         let interface = format!("c{}-{}", std::process::id(), place.task());
         let mut command = place.command(&format!("wireguard-go -f {interface}"));
         let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        wait_for("wireguard-go", || {
-            place.command(&format!("wg show {interface}")).output().unwrap().status.success()
-        });
+        // Not by asking `wg`: one that comes between its bind() and its listen() takes the socket for a dead one's and
+        // removes it.
+        let socket = format!("/var/run/wireguard/{interface}.sock");
+        wait_for("wireguard-go", || UnixStream::connect(&socket).is_ok());
         let key = run("wg genkey");
         let mut pubkey = std::process::Command::new("wg");
         let mut pubkey = pubkey.arg("pubkey").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();

@@ -1,5 +1,7 @@
 //! How long conversations live, and what ends with the lease: the engine on the host, by a clock of the test's own.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
 use chrono::{DateTime, TimeDelta, Utc};
 use nexa_abi::layout::Direction::{self, Egress, Ingress};
 use nexa_abi::reason::Reason;

@@ -39,7 +39,8 @@ impl GoPeer {
         let socket = format!("/var/run/wireguard/{interface}.sock");
         wait_for("wireguard-go's socket", Duration::from_secs(5), || {
             assert!(client.child.try_wait().unwrap().is_none(), "wireguard-go ended at once");
-            std::path::Path::new(&socket).exists()
+            // `wg` removes a socket on which nobody listens yet.
+            std::os::unix::net::UnixStream::connect(&socket).is_ok()
         });
         client.set_private_key(private.trim());
         client.ns.ip(&format!("addr add 10.8.0.{}/24 dev {interface}", 10 + n));

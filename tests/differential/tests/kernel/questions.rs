@@ -16,7 +16,7 @@ use crate::{Answer, run};
 #[derive(Debug)]
 pub struct Question {
     from: End,
-    to: End,
+    pub to: End,
 }
 
 /// Questions of all devices that a policy of the generator's may have.
