@@ -56,6 +56,7 @@ fn killed_at(place: Place, dataplane: &mut Dataplane, snapshot: &Snapshot) -> bo
                 unsafe { libc::raise(libc::SIGSTOP) };
                 apply(dataplane, snapshot);
             }));
+            // Its debugger asserts this status: a panic in the fork fails the test.
             // SAFETY: ends the fork without the parent's exit handlers.
             unsafe { libc::_exit(i32::from(ended.is_err())) }
         }
@@ -68,8 +69,7 @@ fn killed_at(place: Place, dataplane: &mut Dataplane, snapshot: &Snapshot) -> bo
     while stops < place.stops {
         trace(libc::PTRACE_SYSCALL, child, 0);
         status = wait(child);
-        if libc::WIFEXITED(status) {
-            assert_eq!(libc::WEXITSTATUS(status), 0, "the fork panicked");
+        if has_ended(status) {
             return true;
         }
         assert!(libc::WIFSTOPPED(status), "the fork ended by itself: {status:#x}");
@@ -80,7 +80,7 @@ fn killed_at(place: Place, dataplane: &mut Dataplane, snapshot: &Snapshot) -> bo
     for _ in 0..place.steps {
         trace(libc::PTRACE_SINGLESTEP, child, 0);
         status = wait(child);
-        if libc::WIFEXITED(status) {
+        if has_ended(status) {
             return true;
         }
     }
@@ -88,6 +88,15 @@ fn killed_at(place: Place, dataplane: &mut Dataplane, snapshot: &Snapshot) -> bo
     unsafe { libc::kill(child, libc::SIGKILL) };
     while !libc::WIFSIGNALED(status) {
         status = wait(child);
+    }
+    false
+}
+
+/// Whether a fork has come to its end, which must have been a good one.
+fn has_ended(status: libc::c_int) -> bool {
+    if libc::WIFEXITED(status) {
+        assert_eq!(libc::WEXITSTATUS(status), 0, "the fork panicked");
+        return true;
     }
     false
 }

@@ -51,7 +51,7 @@ fn a_policy_without_room_changes_nothing_and_takes_away_all_the_same() {
     let (mut restricted_ones, mut expelled, mut taken) = (0, 0, 0);
     // What is asked for at the end is a matter of chance: more cases until it was seen.
     for case in 0..150 * effort() {
-        if case >= 15 * effort() && restricted_ones > 5 && expelled > 0 && taken > 25 {
+        if case >= 15 * effort() && restricted_ones > 5 && expelled > 2 && taken > 25 {
             break;
         }
         let mut dataplane = small();
@@ -103,7 +103,7 @@ fn a_policy_without_room_changes_nothing_and_takes_away_all_the_same() {
         assert!(fits(&mut dataplane, &nothing), "an empty policy always fits");
     }
     assert!(
-        restricted_ones > 5 && expelled > 0 && taken > 25,
+        restricted_ones > 5 && expelled > 2 && taken > 25,
         "seed {seed}: {restricted_ones} restricted, {expelled} expelled, {taken} taken; all must be seen"
     );
 }
