@@ -83,6 +83,19 @@ impl Core {
         &self.socket
     }
 
+    /// Sends and receives with another socket from now on. What has gathered leaves by the one before.
+    pub(crate) fn replace_socket(&mut self, socket: UdpSocket) {
+        self.flush();
+        self.socket = socket;
+    }
+
+    /// Takes another key for its own; sessions made under the one before are the peers' to give up.
+    fn become_known_by(&mut self, private: &PrivateKey) {
+        self.private = private.secret().clone();
+        self.public = x25519::PublicKey::from(&self.private);
+        self.limiter = RateLimiter::new(&self.public, HANDSHAKES_PER_SECOND);
+    }
+
     /// Sets the time that everything until the next call happens at.
     pub(crate) const fn set_now(&mut self, now: Instant) {
         self.now = now;

@@ -14,6 +14,15 @@ pub(crate) struct Desired {
     taken: HashSet<u32>,
 }
 
+/// What becomes of the sessions of peers that stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sessions {
+    /// They go on.
+    Keep,
+    /// They end: the tunnel's own key is another.
+    Renew,
+}
+
 impl Desired {
     pub(crate) fn new() -> Self {
         Self { peers: HashMap::new(), indexes: HashMap::new(), taken: HashSet::new() }
@@ -24,11 +33,13 @@ impl Desired {
         &mut self,
         peers: &[PeerConfig],
         keys: &OwnKeys,
+        sessions: Sessions,
         now: Instant,
     ) -> (Update, PeerChanges) {
         let wanted: HashSet<_> = peers.iter().map(|peer| peer.public_key).collect();
         let removed = self.peers.keys().filter(|key| !wanted.contains(key)).copied().collect();
-        let mut update = Update { removed, changed: Vec::new(), added: Vec::new() };
+        let mut update =
+            Update { removed, changed: Vec::new(), added: Vec::new(), private_key: None, moved: Vec::new() };
         for peer in peers {
             let index = self.index_for(peer.public_key);
             match self.peers.get(&peer.public_key) {
@@ -36,8 +47,8 @@ impl Desired {
                     let allowed_ips = peer.allowed_ips.clone();
                     update.added.push(Addition { peer: Peer::new(keys, index, peer, now), allowed_ips });
                 }
-                Some(before) if before != peer => update.changed.push(change(before, peer, index, keys)),
-                Some(_) => {}
+                Some(before) if before == peer && sessions == Sessions::Keep => {}
+                Some(before) => update.changed.push(change(before, peer, index, keys, sessions)),
             }
         }
         let changes = PeerChanges {
@@ -53,6 +64,11 @@ impl Desired {
         self.peers = peers.into_iter().map(|peer| (peer.public_key, peer)).collect();
         self.indexes.retain(|key, _| self.peers.contains_key(key));
         self.taken = self.indexes.values().copied().collect();
+    }
+
+    /// The peers, in no order.
+    pub(crate) fn peers(&self) -> Vec<PeerConfig> {
+        self.peers.values().cloned().collect()
     }
 
     /// The indexes that were given to `keys`.
@@ -78,11 +94,12 @@ fn random_index() -> u32 {
     getrandom::u32().expect("the system has a random source") >> 8
 }
 
-fn change(before: &PeerConfig, now: &PeerConfig, index: u32, keys: &OwnKeys) -> Change {
+fn change(before: &PeerConfig, now: &PeerConfig, index: u32, keys: &OwnKeys, sessions: Sessions) -> Change {
+    let ends = sessions == Sessions::Renew || before.preshared_key != now.preshared_key;
     Change {
         allowed_ips_changed: before.allowed_ips != now.allowed_ips,
         endpoint: now.endpoint.filter(|endpoint| before.endpoint != Some(*endpoint)),
-        keys: (before.preshared_key != now.preshared_key).then(|| keys.tunn(now, index)),
+        keys: ends.then(|| keys.tunn(now, index)),
         config: now.clone(),
     }
 }
@@ -103,8 +120,12 @@ mod tests {
     }
 
     fn step(desired: &mut Desired, peers: &[PeerConfig]) -> Update {
-        let (update, _) =
-            desired.update_to(peers, &OwnKeys::new(PrivateKey::from_bytes([1; 32])), Instant::now());
+        step_with(desired, peers, Sessions::Keep)
+    }
+
+    fn step_with(desired: &mut Desired, peers: &[PeerConfig], sessions: Sessions) -> Update {
+        let keys = OwnKeys::new(PrivateKey::from_bytes([1; 32]));
+        let (update, _) = desired.update_to(peers, &keys, sessions, Instant::now());
         desired.replace(peers.to_vec());
         update
     }
@@ -131,6 +152,15 @@ mod tests {
         let moved = PeerConfig { allowed_ips: Vec::new(), ..with_psk };
         let update = step(&mut desired, &[moved]);
         assert!(update.changed[0].keys.is_none() && update.changed[0].allowed_ips_changed);
+    }
+
+    #[test]
+    fn another_own_key_ends_all_sessions() {
+        let mut desired = Desired::new();
+        step(&mut desired, &[peer(1), peer(2)]);
+        let update = step_with(&mut desired, &[peer(1), peer(2)], Sessions::Renew);
+        assert_eq!(update.changed.iter().filter(|change| change.keys.is_some()).count(), 2);
+        assert!(update.changed.iter().all(|change| !change.allowed_ips_changed));
     }
 
     #[test]

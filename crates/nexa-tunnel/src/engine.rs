@@ -1,5 +1,7 @@
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{self, Sender, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
@@ -9,7 +11,7 @@ use nexa_types::PublicKey;
 
 use crate::config::validate;
 use crate::core::Core;
-use crate::desired::Desired;
+use crate::desired::{Desired, Sessions};
 use crate::event_loop::{self, Command};
 use crate::peer::OwnKeys;
 use crate::platform::{Poll, Tun, UdpSocket, Wakeup};
@@ -20,14 +22,36 @@ use crate::{DropCounts, PeerChanges, PeerConfig, PeerError, PeerStatus, PrivateK
 /// boringtun logs every peer that falls silent as an ERROR of target `boringtun`; a program with many peers filters
 /// that target out. Our own events are: endpoints at DEBUG, single drops at TRACE, the tunnel's end at ERROR.
 pub struct Engine {
-    keys: OwnKeys,
-    listen_port: u16,
-    /// What the peers are meant to be. Held while a change is applied, so that changes come one after the other.
-    desired: Mutex<Desired>,
+    listen_port: AtomicU16,
+    /// Held while a change is applied, so that changes come one after the other.
+    settings: Mutex<Settings>,
     commands: Sender<Command>,
     wakeup: Arc<Wakeup>,
     end: Arc<OnceLock<Option<String>>>,
+    ended: Arc<Wakeup>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// What the tunnel is meant to be.
+struct Settings {
+    keys: OwnKeys,
+    desired: Desired,
+    fwmark: u32,
+}
+
+/// What is to be different about a running tunnel; what is not given stays as it is.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Its own key. Another one ends all sessions.
+    pub private_key: Option<PrivateKey>,
+    /// The port on all addresses; 0 takes a free one.
+    pub listen_port: Option<u16>,
+    /// The mark of every datagram sent; 0 for none.
+    pub fwmark: Option<u32>,
+    /// Exactly these peers, see [`Engine::set_peers`].
+    pub peers: Option<Vec<PeerConfig>>,
+    /// Where peers are to be, also when they were last told the same and have moved since.
+    pub moved: Vec<(PublicKey, SocketAddr)>,
 }
 
 /// How the tunnel's UDP socket is made.
@@ -58,7 +82,7 @@ impl Receivers for () {
     fn retire(&mut self, _prefixes: &[u32]) {}
 }
 
-/// Why a tunnel did not start.
+/// Why a tunnel did not start, or could not be changed.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// The UDP port is taken.
@@ -77,12 +101,26 @@ pub enum EngineError {
         /// The system's answer.
         source: io::Error,
     },
+    /// The mark was refused.
+    #[error("the mark {mark:#x} was refused ({source}); it needs the capability CAP_NET_ADMIN")]
+    Mark {
+        /// The mark.
+        mark: u32,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The peers were refused.
+    #[error(transparent)]
+    Peers(#[from] PeerError),
     /// No thread, or nothing to wait with.
     #[error("the tunnel's thread could not be started: {0}")]
     Thread(#[source] io::Error),
 }
 
 impl Engine {
+    /// [`Engine::failure`] when the interface was deleted.
+    pub const DELETED: &str = "the interface was deleted";
+
     /// Starts a tunnel without peers on `tun`; its UDP socket is made in the calling thread's network namespace.
     /// A `listen_port` of 0 takes a free port.
     ///
@@ -101,37 +139,48 @@ impl Engine {
         private_key: PrivateKey,
         options: SocketOptions,
     ) -> Result<Self, EngineError> {
-        let port = options.listen_port;
-        let socket = UdpSocket::bind(port, options.fwmark).map_err(|source| match source.kind() {
-            io::ErrorKind::AddrInUse => EngineError::PortInUse { port },
-            _ => EngineError::Socket { port, source },
-        })?;
-        let listen_port = socket.port();
+        let socket = bind(options.listen_port, options.fwmark)?;
+        let listen_port = AtomicU16::new(socket.port());
         let wakeup = Arc::new(Wakeup::new().map_err(EngineError::Thread)?);
         let poll = Poll::new(&wakeup, &socket, &tun).map_err(EngineError::Thread)?;
         let core = Core::new(tun, socket, &private_key);
         let (commands, inbox) = mpsc::channel();
         let end = Arc::new(OnceLock::new());
+        let ended = Arc::new(Wakeup::new().map_err(EngineError::Thread)?);
         let thread = std::thread::Builder::new()
             .name("nexa-tunnel".to_owned())
             .spawn({
-                let (wakeup, end) = (Arc::clone(&wakeup), End(Arc::clone(&end)));
+                let wakeup = Arc::clone(&wakeup);
+                let end = End { how: Arc::clone(&end), ended: Arc::clone(&ended) };
                 move || end.set(event_loop::run(core, &poll, &wakeup, &inbox))
             })
             .map_err(EngineError::Thread)?;
-        let desired = Mutex::new(Desired::new());
-        let keys = OwnKeys::new(private_key);
-        Ok(Self { keys, listen_port, desired, commands, wakeup, end, thread: Some(thread) })
+        let settings = Mutex::new(Settings {
+            keys: OwnKeys::new(private_key),
+            desired: Desired::new(),
+            fwmark: options.fwmark.unwrap_or(0),
+        });
+        Ok(Self { listen_port, settings, commands, wakeup, end, ended, thread: Some(thread) })
     }
 
     /// The UDP port it listens on.
-    pub const fn listen_port(&self) -> u16 {
-        self.listen_port
+    pub fn listen_port(&self) -> u16 {
+        self.listen_port.load(Ordering::Acquire)
+    }
+
+    /// The mark of every datagram sent; 0 for none.
+    pub fn fwmark(&self) -> u32 {
+        self.settings().fwmark
     }
 
     /// The public key that peers know this tunnel by.
     pub fn public_key(&self) -> PublicKey {
-        self.keys.public()
+        self.settings().keys.public()
+    }
+
+    /// The peers as they were last told to be, in no order.
+    pub fn configured(&self) -> Vec<PeerConfig> {
+        self.settings().desired.peers()
     }
 
     /// Makes the peers exactly these. Peers that are the same as before keep session, endpoint and counters and
@@ -152,9 +201,57 @@ impl Engine {
         peers: Vec<PeerConfig>,
         receivers: &mut dyn Receivers,
     ) -> Result<PeerChanges, PeerError> {
-        validate(self.public_key(), &peers)?;
-        let mut desired = self.desired();
-        let (update, changes) = desired.update_to(&peers, &self.keys, Instant::now());
+        let mut settings = self.settings();
+        validate(settings.keys.public(), &peers)?;
+        self.set(&mut settings, peers, None, Vec::new(), receivers)
+    }
+
+    /// Changes several things at once: all of them, or none. A new socket is made in the calling thread's network
+    /// namespace.
+    ///
+    /// # Errors
+    /// [`EngineError`]; then nothing has been changed, unless the tunnel has stopped.
+    pub fn change(&self, changes: Changes) -> Result<PeerChanges, EngineError> {
+        let mut settings = self.settings();
+        let peers = changes.peers.unwrap_or_else(|| settings.desired.peers());
+        let before = settings.keys.public();
+        // The same key again is no change: configurations repeat it, and sessions shall outlive that.
+        let private_key = changes.private_key.filter(|key| key.public_key() != before);
+        let own = private_key.as_ref().map(PrivateKey::public_key);
+        validate(own.unwrap_or(before), &peers)?;
+        let mark = changes.fwmark.unwrap_or(settings.fwmark);
+        let port = changes.listen_port.filter(|port| *port != self.listen_port());
+        // What the system can refuse comes first.
+        if let Some(port) = port {
+            let socket = bind(port, (mark != 0).then_some(mark))?;
+            let port = socket.port();
+            self.ask(|done| Command::Rebind(socket, done))?
+                .map_err(|source| EngineError::Socket { port, source })?;
+            self.listen_port.store(port, Ordering::Release);
+        } else if mark != settings.fwmark {
+            self.ask(|done| Command::Mark(mark, done))?
+                .map_err(|source| EngineError::Mark { mark, source })?;
+        }
+        settings.fwmark = mark;
+        Ok(self.set(&mut settings, peers, private_key, changes.moved, &mut ())?)
+    }
+
+    /// Puts a set of peers in force that has been checked.
+    fn set(
+        &self,
+        settings: &mut Settings,
+        peers: Vec<PeerConfig>,
+        private_key: Option<PrivateKey>,
+        moved: Vec<(PublicKey, SocketAddr)>,
+        receivers: &mut dyn Receivers,
+    ) -> Result<PeerChanges, PeerError> {
+        let sessions = private_key.as_ref().map_or(Sessions::Keep, |_| Sessions::Renew);
+        if let Some(key) = &private_key {
+            settings.keys = OwnKeys::new(key.clone());
+        }
+        let Settings { keys, desired, .. } = settings;
+        let (mut update, changes) = desired.update_to(&peers, keys, sessions, Instant::now());
+        (update.private_key, update.moved) = (private_key, moved);
         let removed = desired.indexes_of(&update.removed);
         let added: Vec<_> = update.added.iter().map(|added| added.peer.index).collect();
         receivers.admit(&added);
@@ -193,9 +290,14 @@ impl Engine {
         self.end.get()?.as_deref()
     }
 
-    fn desired(&self) -> MutexGuard<'_, Desired> {
-        // It is changed in one step at the end, so a panic elsewhere leaves it whole.
-        self.desired.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Something to wait on: readable once the tunnel has ended on its own.
+    pub fn ended(&self) -> BorrowedFd<'_> {
+        self.ended.as_fd()
+    }
+
+    fn settings(&self) -> MutexGuard<'_, Settings> {
+        // Peers are changed in one step at the end, so a panic elsewhere leaves them whole.
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ask<T>(&self, command: impl FnOnce(SyncSender<T>) -> Command) -> Result<T, PeerError> {
@@ -217,27 +319,39 @@ impl Drop for Engine {
     }
 }
 
+fn bind(port: u16, fwmark: Option<u32>) -> Result<UdpSocket, EngineError> {
+    UdpSocket::bind(port, fwmark).map_err(|source| match (source.kind(), fwmark) {
+        (io::ErrorKind::AddrInUse, _) => EngineError::PortInUse { port },
+        (io::ErrorKind::PermissionDenied, Some(mark)) => EngineError::Mark { mark, source },
+        _ => EngineError::Socket { port, source },
+    })
+}
+
 /// Leaves word of the thread's end, also when it panics.
-struct End(Arc<OnceLock<Option<String>>>);
+struct End {
+    how: Arc<OnceLock<Option<String>>>,
+    ended: Arc<Wakeup>,
+}
 
 impl End {
     fn set(&self, result: io::Result<()>) {
         let failure = result.err().map(|error| match error.raw_os_error() {
-            Some(libc::EBADFD) => "the interface was deleted".to_owned(),
+            Some(libc::EBADFD) => Engine::DELETED.to_owned(),
             _ => format!("the device or the socket failed: {error}"),
         });
         if let Some(failure) = &failure {
             tracing::error!(%failure, "the tunnel has stopped");
         }
-        let _ = self.0.set(failure);
+        let _ = self.how.set(failure);
     }
 }
 
 impl Drop for End {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let _ = self.0.set(Some("the tunnel's thread panicked".to_owned()));
+            let _ = self.how.set(Some("the tunnel's thread panicked".to_owned()));
         }
+        self.ended.wake();
     }
 }
 

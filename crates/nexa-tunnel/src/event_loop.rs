@@ -7,7 +7,7 @@ use nexa_types::PublicKey;
 
 use crate::core::{Core, MAX_PACKET, PADDING, Update};
 use crate::offload::HEADER;
-use crate::platform::{Poll, RecvRing, Wakeup};
+use crate::platform::{Poll, RecvRing, UdpSocket, Wakeup};
 use crate::{DropCounts, PeerStatus};
 
 /// What is taken from the device before the socket gets its turn again, and the other way round (in batches).
@@ -19,6 +19,10 @@ const SOCKET_TURN: usize = 4;
 pub(crate) enum Command {
     Apply(Update, SyncSender<()>),
     RestoreEndpoints(Vec<(PublicKey, SocketAddr)>, SyncSender<()>),
+    /// Another socket, ready to receive.
+    Rebind(UdpSocket, SyncSender<io::Result<()>>),
+    /// The mark of what is sent; 0 for none.
+    Mark(u32, SyncSender<io::Result<()>>),
     Statuses(SyncSender<Vec<PeerStatus>>),
     Drops(SyncSender<DropCounts>),
     Stop,
@@ -46,7 +50,7 @@ pub(crate) fn run(
         }
         if ready.commands {
             wakeup.clear();
-            if obey(&mut core, commands) == Next::Stop {
+            if obey(&mut core, poll, commands) == Next::Stop {
                 core.flush();
                 return Ok(());
             }
@@ -85,7 +89,7 @@ enum Next {
     Stop,
 }
 
-fn obey(core: &mut Core, commands: &Receiver<Command>) -> Next {
+fn obey(core: &mut Core, poll: &Poll, commands: &Receiver<Command>) -> Next {
     // Whoever asked may have stopped waiting for the answer; that is not the loop's concern.
     loop {
         match commands.try_recv() {
@@ -96,6 +100,17 @@ fn obey(core: &mut Core, commands: &Receiver<Command>) -> Next {
             Ok(Command::RestoreEndpoints(places, done)) => {
                 core.restore_endpoints(places);
                 let _ = done.send(());
+            }
+            Ok(Command::Rebind(socket, done)) => {
+                let watched = poll.watch_socket(&socket);
+                if watched.is_ok() {
+                    // Closing the one before ends the watch on it.
+                    core.replace_socket(socket);
+                }
+                let _ = done.send(watched);
+            }
+            Ok(Command::Mark(mark, done)) => {
+                let _ = done.send(core.socket().set_mark(mark));
             }
             Ok(Command::Statuses(answer)) => {
                 let _ = answer.send(core.statuses());

@@ -9,6 +9,7 @@
 //! - `core`: what happens to each datagram, packet and timer.
 //! - `platform`: the TUN device and the UDP socket of this operating system.
 //! - `engine`: the handle that the rest of the program holds.
+//! - `uapi`: the socket by which `wg` shows and sets a tunnel.
 //!
 //! **Invariants.** An inner packet leaves for the device only when the longest match of its source over *all* peers
 //! is the peer that sent it. A peer's endpoint changes only after a packet that only this peer could have made *now*:
@@ -28,10 +29,12 @@ mod packet;
 mod peer;
 mod platform;
 mod table;
+mod uapi;
 mod wheel;
 
 pub use config::{PeerChanges, PeerConfig, PeerError, PeerStatus};
 pub use drops::{DropCounts, DropReason};
-pub use engine::{Engine, EngineError, Receivers, SocketOptions};
+pub use engine::{Changes, Engine, EngineError, Receivers, SocketOptions};
 pub use key::{PrivateKey, Psk};
 pub use platform::{Tun, TunError};
+pub use uapi::{ApiError, UserspaceApi};

@@ -34,7 +34,7 @@ impl Executable {
             "nexa-control" => Part::Api,
             "nexa-lab" => Part::Lab,
             _ if integration && self.name.starts_with("kernel") => Part::Ebpf,
-            "nexa-bench" | "nexa-gateway" | "nexa-tunnel" if integration => Part::Lab,
+            "nexa-bench" | "nexa-gateway" | "nexa-tunnel" | "nexa-wg" if integration => Part::Lab,
             _ => Part::Unit,
         }
     }

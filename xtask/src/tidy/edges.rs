@@ -21,6 +21,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("nexa-wire", &["nexa-types"]),
     ("nexa-config", &[]),
     ("nexa-tunnel", &["nexa-types"]),
+    ("nexa-wg", &["nexa-tunnel"]),
     ("nexa-gateway-core", &["nexa-types", "nexa-abi", "nexa-policy", "nexa-wire"]),
     (
         "nexa-gateway",

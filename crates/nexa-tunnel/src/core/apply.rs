@@ -4,8 +4,8 @@ use boringtun::noise::Tunn;
 use nexa_types::{Cidr, PublicKey};
 
 use super::Core;
-use crate::PeerConfig;
 use crate::peer::{Endpoint, Peer};
+use crate::{PeerConfig, PrivateKey};
 
 /// What a new set of peers comes to. The scalar multiplications in it are done: applying it takes microseconds
 /// per peer and does not hold up the packets of others.
@@ -13,6 +13,10 @@ pub(crate) struct Update {
     pub(crate) removed: Vec<PublicKey>,
     pub(crate) changed: Vec<Change>,
     pub(crate) added: Vec<Addition>,
+    /// The tunnel's own key from now on; then `changed` has new keys for every peer that stays.
+    pub(crate) private_key: Option<PrivateKey>,
+    /// Where peers are to be, wherever they have been seen.
+    pub(crate) moved: Vec<(PublicKey, SocketAddr)>,
 }
 
 /// A peer to take in.
@@ -34,6 +38,9 @@ pub(crate) struct Change {
 impl Core {
     /// Brings the peers to the desired set; those in none of the three lists are not touched.
     pub(crate) fn apply(&mut self, update: Update) {
+        if let Some(private) = &update.private_key {
+            self.become_known_by(private);
+        }
         for key in &update.removed {
             self.peers.remove(key);
         }
@@ -52,6 +59,11 @@ impl Core {
             self.peers.set_routes(slot, allowed_ips);
             if greet {
                 self.to_initiate.push_back(slot);
+            }
+        }
+        for (key, remote) in update.moved {
+            if let Some(peer) = self.peers.by_key(&key).and_then(|slot| self.peers.get_mut(slot)) {
+                peer.endpoint = Some(Endpoint::new(remote));
             }
         }
         self.run_timers();

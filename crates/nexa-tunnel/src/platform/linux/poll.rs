@@ -1,5 +1,5 @@
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
 use super::check;
@@ -27,6 +27,11 @@ impl Poll {
         poll.add(socket, Self::SOCKET)?;
         poll.add(device, Self::DEVICE)?;
         Ok(poll)
+    }
+
+    /// Waits for this socket too.
+    pub(crate) fn watch_socket(&self, socket: &impl AsFd) -> io::Result<()> {
+        self.add(socket, Self::SOCKET)
     }
 
     fn add(&self, fd: &impl AsFd, token: u64) -> io::Result<()> {
@@ -84,6 +89,12 @@ impl Wakeup {
         let mut count = 0_u64;
         // SAFETY: an eventfd is read into 8 bytes.
         unsafe { libc::read(self.0.as_raw_fd(), (&raw mut count).cast(), 8) };
+    }
+}
+
+impl AsFd for Wakeup {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

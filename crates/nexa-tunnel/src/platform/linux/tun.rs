@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use super::{check, check_length};
 use crate::offload::HEADER;
 
-/// An open TUN device. Dropping it closes the device but leaves it in the system, with its addresses, routes and
-/// programs; nothing here ever deletes it.
+/// An open TUN device. Dropping it closes the device; a persistent one stays in the system, with its addresses, routes
+/// and programs. Nothing here ever deletes one.
 #[derive(Debug)]
 pub struct Tun {
     fd: OwnedFd,
@@ -68,6 +68,18 @@ impl Tun {
     /// # Errors
     /// [`TunError`]; each says what to do.
     pub fn open_persistent(name: &str, mtu: u16) -> Result<Self, TunError> {
+        let tun = Self::open(name, mtu)?;
+        // SAFETY: TUNSETPERSIST takes its argument by value.
+        check(unsafe { libc::ioctl(tun.fd.as_raw_fd(), libc::TUNSETPERSIST, 1) })
+            .map_err(|source| explain(name, "TUNSETPERSIST", source))?;
+        Ok(tun)
+    }
+
+    /// [`Tun::open_persistent`] of a device that goes when it is closed, unless it was there before.
+    ///
+    /// # Errors
+    /// [`TunError`]; each says what to do.
+    pub fn open(name: &str, mtu: u16) -> Result<Self, TunError> {
         let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         if name.is_empty()
             || name.len() >= libc::IFNAMSIZ
@@ -86,9 +98,6 @@ impl Tun {
         // SAFETY: TUNSETIFF reads and writes one ifreq, which `request` is.
         check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETIFF, &raw mut request) })
             .map_err(|source| explain(name, "TUNSETIFF", source))?;
-        // SAFETY: TUNSETPERSIST takes its argument by value.
-        check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETPERSIST, 1) })
-            .map_err(|source| explain(name, "TUNSETPERSIST", source))?;
         offload(&fd).map_err(|source| explain(name, "TUNSETVNETHDRSZ", source))?;
         set_mtu(name, mtu).map_err(|source| explain(name, "setting the MTU", source))?;
         let index = index_of(name).map_err(|source| explain(name, "finding its index", source))?;

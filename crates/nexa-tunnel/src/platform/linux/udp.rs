@@ -36,7 +36,7 @@ impl UdpSocket {
         let fd = unsafe { OwnedFd::from_raw_fd(check(libc::socket(domain, kind, 0))?) };
         let mut socket = Self { fd, family, port };
         if let Some(mark) = fwmark {
-            socket.set(libc::SOL_SOCKET, libc::SO_MARK, mark.cast_signed())?;
+            socket.set_mark(mark)?;
         }
         // As the kernel's WireGuard: datagrams may be fragmented, the tunnel's MTU is what avoids it.
         match family {
@@ -83,6 +83,11 @@ impl UdpSocket {
             libc::setsockopt(self.fd.as_raw_fd(), level, option, (&raw const value).cast(), length)
         })
         .map(|_| ())
+    }
+
+    /// Sets the mark of every datagram sent; 0 is none.
+    pub(crate) fn set_mark(&self, mark: u32) -> io::Result<()> {
+        self.set(libc::SOL_SOCKET, libc::SO_MARK, mark.cast_signed())
     }
 
     /// The port it is bound to.
