@@ -24,6 +24,7 @@ mod memory;
 mod overflow;
 mod questions;
 mod reasons;
+mod refused_calls;
 mod reload;
 mod restart;
 mod specification;
