@@ -85,5 +85,6 @@ pub fn zero(name: &'static str, map: &MapData, indexes: &[u32]) -> anyhow::Resul
     let stride = (map.info()?.value_size() as usize).next_multiple_of(8) * cpus;
     let zeros = vec![0; stride * indexes.len()];
     batch::update(map.fd().as_fd(), Packed::of(indexes), Packed::new(&zeros, stride))
-        .with_context(|| format!("cannot reset {name}"))
+        .map_err(|source| NotWritten { map: name, source })?;
+    Ok(())
 }

@@ -144,7 +144,8 @@ fn refuse_each_write(
             }
             Err(error) => {
                 assert!(!is_through, "{error:#}");
-                overflows += u32::from(is_overflow(&error));
+                assert!(is_overflow(&error), "write {nth} is told as another fault: {error:#}");
+                overflows += 1;
                 assert_eq!(of_kernel(dataplane, &asked), of_policy(before, &asked), "write {nth}: {error:#}");
                 assert_eq!(drift(dataplane), "", "write {nth}: {error:#}");
             }
