@@ -6,6 +6,8 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{checkout::Checkout, ebpf, program::Program, progress::step, setup};
 
+mod engines;
+
 /// Where the benches are, a file each.
 const FILES: &str = "tests/bench/src/benches";
 
@@ -41,8 +43,12 @@ pub fn run(checkout: &Checkout, name: &str, rounds: Option<u32>, only: Option<St
     }
     setup::run(checkout)?;
     ebpf::run(checkout)?;
-    step("bench: building nexa-control, nexa-gateway and nexa-bench with optimisation", || {
-        let packages = ["nexa-control", "nexa-gateway", "nexa-bench"].map(|package| ["--package", package]);
+    if name == "tunnel" {
+        engines::install(checkout)?;
+    }
+    step("bench: building nexa-control, nexa-gateway, nexa-wg and nexa-bench with optimisation", || {
+        let packages =
+            ["nexa-control", "nexa-gateway", "nexa-wg", "nexa-bench"].map(|package| ["--package", package]);
         checkout.cargo().args(["build", "--release", "--bins"]).args(packages.as_flattened()).run()
     })?;
     // Made here, as the checkout owner's: what root makes below, the bench gives to the owner of this folder. It is in
@@ -58,6 +64,8 @@ pub fn run(checkout: &Checkout, name: &str, rounds: Option<u32>, only: Option<St
         .args(only.into_iter().flatten())
         .arg("--bin-dir")
         .arg(checkout.release())
+        .arg("--tools")
+        .arg(engines::folder(checkout).join("bin"))
         .arg("--out")
         .arg(out)
         .root()?

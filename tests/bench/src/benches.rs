@@ -1,5 +1,7 @@
 //! The benches, one file each, which `cargo xtask bench` lists by their files' names and first lines.
 
+use std::path::Path;
+
 use anyhow::Result;
 use nexa_lab::{Programs, folder::Folder};
 
@@ -10,6 +12,7 @@ use crate::{
 
 mod main_job;
 mod policy;
+mod tunnel;
 
 /// Measures, and tells the second argument what happens.
 pub type Run = fn(&Setting<'_>, &mut dyn FnMut(&str)) -> Result<Vec<Series>>;
@@ -32,6 +35,8 @@ pub struct Setting<'a> {
     pub folder: &'a Folder,
     /// The programs that it measures.
     pub programs: &'a Programs,
+    /// Where programs of others are that it measures beside them.
+    pub tools: &'a Path,
     /// How often each case runs.
     pub rounds: Rounds,
     /// Parts of names of what is to be measured; without any, all is.
@@ -46,7 +51,7 @@ impl Setting<'_> {
 }
 
 /// All of them.
-pub const ALL: &[Bench] = &[main_job::BENCH, policy::BENCH];
+pub const ALL: &[Bench] = &[main_job::BENCH, policy::BENCH, tunnel::BENCH];
 
 /// The bench of this name.
 pub fn find(name: &str) -> Option<&'static Bench> {

@@ -40,6 +40,9 @@ struct Arguments {
     /// Where nexa-control and nexa-gateway are.
     #[arg(long, default_value = "target/release")]
     bin_dir: PathBuf,
+    /// Where programs of others are, as `cargo xtask bench` builds them.
+    #[arg(long, default_value = "target/tools/bin")]
+    tools: PathBuf,
     /// Where the JSON goes; the lab's folder is made below it.
     #[arg(long, default_value = "target/bench")]
     out: PathBuf,
@@ -77,7 +80,8 @@ fn report(bench: &Bench, arguments: &Arguments, folder: &Folder, programs: &Prog
     drop(fs::remove_file(&json));
     let machine = Machine::look(WATCH)?;
     let floors = if arguments.only.is_empty() { floors(folder)? } else { Vec::new() };
-    let setting = Setting { folder, programs, rounds: arguments.rounds, only: &arguments.only };
+    let Arguments { rounds, only, tools, .. } = arguments;
+    let setting = Setting { folder, programs, tools, rounds: *rounds, only };
     let logs = folder.root().join("logs");
     let results = (bench.run)(&setting, &mut say)
         .with_context(|| format!("{} has no figures (its logs are in {})", bench.name, logs.display()))?;
