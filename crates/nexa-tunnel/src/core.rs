@@ -16,7 +16,7 @@ pub(crate) use apply::{Addition, Change, Update};
 
 use crate::drops::{DropCounts, DropReason};
 use crate::peer::{Endpoint, Output};
-use crate::platform::{SendBatch, Tun, UdpSocket};
+use crate::platform::{SendBatch, Tun, UdpSocket, WriteBatch};
 use crate::table::PeerTable;
 use crate::wheel::Wheel;
 use crate::{PeerStatus, PrivateKey};
@@ -44,7 +44,7 @@ pub(crate) struct Core {
     to_initiate: VecDeque<usize>,
     initiates_at: Instant,
     batch: SendBatch,
-    plain: Box<[u8]>,
+    to_device: WriteBatch,
     /// Where a segment of a large packet is put together; room for padding behind it.
     segment: Box<[u8]>,
     drops: DropCounts,
@@ -68,7 +68,7 @@ impl Core {
             to_initiate: VecDeque::new(),
             initiates_at: now,
             batch: SendBatch::new(),
-            plain: vec![0; MAX_PACKET].into_boxed_slice(),
+            to_device: WriteBatch::new(),
             segment: vec![0; MAX_PACKET + PADDING].into_boxed_slice(),
             drops: DropCounts::default(),
             now,
@@ -108,12 +108,19 @@ impl Core {
     pub(crate) fn drops(&self) -> DropCounts {
         let mut drops = self.drops;
         drops.add(DropReason::SocketRefused, self.batch.refused());
+        drops.add(DropReason::DeviceRefused, self.to_device.refused());
         drops
     }
 
-    /// Sends what has gathered. Nothing waits in the batch while the loop sleeps.
+    /// Sends what has gathered. Nothing waits in the batches while the loop sleeps.
     pub(crate) fn flush(&mut self) {
+        self.flush_to_device();
         self.batch.flush(&self.socket);
+    }
+
+    /// Gives the device what has gathered for it.
+    pub(crate) fn flush_to_device(&mut self) {
+        self.to_device.flush(&self.tun);
     }
 
     /// Puts what boringtun has written into the batch's space under way, to `to` or to where the peer is.

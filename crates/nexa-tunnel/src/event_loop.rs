@@ -65,6 +65,7 @@ fn receive(core: &mut Core, ring: &mut RecvRing) -> io::Result<()> {
         for (datagram, from) in ring.datagrams() {
             core.datagram(datagram, from);
         }
+        core.flush_to_device();
         if !full {
             break;
         }

@@ -28,20 +28,20 @@ impl Core {
         let slot = self.peers.by_receiver(receiver).ok_or(DropReason::UnknownReceiver)?;
         self.wake(slot);
         let peer = self.peers.get_mut(slot).ok_or(DropReason::UnknownReceiver)?;
-        let length = match Output::from(peer.tunn.decapsulate(None, datagram, &mut self.plain)) {
-            Output::Device(length) => Some(length),
+        let plain = self.to_device.space(&self.tun);
+        let inner = match Output::from(peer.tunn.decapsulate(None, datagram, plain)) {
+            Output::Device(length) => Some((length, packet::source(&plain[..length]))),
             Output::Nothing => None,
             Output::Network(_) => return Err(DropReason::BadData),
             Output::Failed(error) => return Err(data_error(&error)),
         };
         self.authentic(slot, receiver, from);
-        if let Some(length) = length {
-            let inner = &self.plain[..length];
-            let source = packet::source(inner).ok_or(DropReason::BadInner)?;
+        if let Some((length, source)) = inner {
+            let source = source.ok_or(DropReason::BadInner)?;
             if self.peers.by_address(source) != Some(slot) {
                 return Err(DropReason::WrongSource);
             }
-            self.tun.send(inner).map_err(|_| DropReason::DeviceRefused)?;
+            self.to_device.commit(length);
         }
         self.count_received(slot, datagram.len());
         Ok(())

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// A frame as the kernel gives it: header, IP, TCP with options, payload.
-fn frame(v6: bool, options: usize, payload: &[u8], size: u16, flags: u8) -> Vec<u8> {
+pub(super) fn frame(v6: bool, options: usize, payload: &[u8], size: u16, flags: u8) -> Vec<u8> {
     let transport: usize = if v6 { 40 } else { 20 };
     let mut packet = vec![0; transport + 20 + options];
     if v6 {
@@ -29,7 +29,7 @@ fn frame(v6: bool, options: usize, payload: &[u8], size: u16, flags: u8) -> Vec<
     frame
 }
 
-fn segments(frame: &mut [u8]) -> Vec<Vec<u8>> {
+pub(super) fn segments(frame: &mut [u8]) -> Vec<Vec<u8>> {
     let Ok(Frame::Cut(cut)) = open(frame) else { panic!("not to be cut") };
     let packet = &frame[HEADER..];
     let mut out = [0; 65_536];
@@ -42,7 +42,7 @@ fn segments(frame: &mut [u8]) -> Vec<Vec<u8>> {
 }
 
 /// RFC 1071 as it is written: over data with its checksum in place the result is zero.
-fn plain_checksum(parts: &[&[u8]]) -> u16 {
+pub(super) fn plain_checksum(parts: &[&[u8]]) -> u16 {
     let bytes = parts.concat();
     let mut total = 0_u32;
     for pair in bytes.chunks(2) {

@@ -4,12 +4,14 @@ mod recv;
 mod send;
 mod tun;
 mod udp;
+mod write;
 
 pub(crate) use poll::{Poll, Wakeup};
 pub(crate) use recv::RecvRing;
 pub(crate) use send::SendBatch;
 pub use tun::{Tun, TunError};
 pub(crate) use udp::UdpSocket;
+pub(crate) use write::WriteBatch;
 
 use std::io;
 

@@ -1,5 +1,5 @@
 use std::ffi::CString;
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use super::{check, check_length};
@@ -132,14 +132,14 @@ impl Tun {
         }
     }
 
-    /// Writes one packet, whose checksums are complete.
-    pub(crate) fn send(&self, packet: &[u8]) -> io::Result<()> {
-        let header = [0_u8; HEADER];
-        let part =
-            |bytes: &[u8]| libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
-        let parts = [part(&header), part(packet)];
-        // SAFETY: both parts are valid for reads of their lengths.
-        check_length(unsafe { libc::writev(self.fd.as_raw_fd(), parts.as_ptr(), 2) }).map(|_| ())
+    /// Writes one frame, a virtio-net header first, that lies in pieces.
+    pub(super) fn send(&self, pieces: &[IoSlice<'_>]) -> io::Result<()> {
+        // SAFETY: an IoSlice is laid out as an iovec, and every piece is valid for reads of its length.
+        let result = unsafe {
+            let count = pieces.len() as libc::c_int;
+            libc::writev(self.fd.as_raw_fd(), pieces.as_ptr().cast(), count)
+        };
+        check_length(result).map(|_| ())
     }
 }
 
