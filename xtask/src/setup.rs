@@ -5,11 +5,13 @@ use anyhow::Result;
 use crate::{checkout::Checkout, progress::say};
 
 pub mod cargo_tool;
+mod guest;
 mod node;
 mod packages;
 mod scapy;
 pub mod toolchain;
 
+pub use guest::kernel as guest_kernel;
 pub use node::path as node_path;
 
 /// Installs what is missing.
@@ -21,6 +23,7 @@ pub fn run(checkout: &Checkout) -> Result<()> {
     toolchain::install(checkout)?;
     node::install(checkout)?;
     scapy::install(checkout)?;
+    guest::kernel(checkout)?;
     say("setup: everything needed is installed");
     Ok(())
 }

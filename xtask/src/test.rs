@@ -11,6 +11,7 @@ use tally::Tally;
 
 mod checks;
 pub mod executable;
+pub mod guest;
 mod run;
 mod tally;
 mod web;
@@ -22,6 +23,8 @@ pub enum Part {
     Unit,
     /// The eBPF programs in this kernel (root).
     Ebpf,
+    /// The eBPF programs in Linux 6.1, in an emulated machine.
+    Guest,
     /// control-api on a real Postgres.
     Api,
     /// The web console's build.
@@ -103,6 +106,7 @@ impl Part {
         match self {
             Self::Unit => "unit",
             Self::Ebpf => "ebpf",
+            Self::Guest => "guest",
             Self::Api => "api",
             Self::Web => "web",
             Self::Lab => "lab",
@@ -143,6 +147,7 @@ fn run_part(checkout: &Checkout, tier: Tier, part: Part, executables: &[Executab
             tests += run::walk_through(checkout);
             tests += run::faults(checkout, tier);
         }
+        Part::Guest => tests += run::report(guest::run(checkout, tier, executables)),
         Part::Web => tests += web::run(checkout),
         Part::Ebpf | Part::Api => {}
     }

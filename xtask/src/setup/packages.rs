@@ -27,6 +27,10 @@ const PACKAGES: &[(&str, Option<&str>)] = &[
     ("wireguard-go", Some("wireguard-go")),
     ("wireguard-tools", Some("wg")),
     ("postgresql-15", None),
+    // The guest with the oldest kernel that is supported.
+    ("qemu-system-x86", Some("qemu-system-x86_64")),
+    ("busybox-static", None),
+    ("cpio", Some("cpio")),
     // The eBPF compiler with its prebuilt core, and what bpf-linker links.
     ("rustc-web", None),
     ("libstd-rust-web-dev-bpf", None),
