@@ -97,7 +97,7 @@ fn broken(rng: &mut fastrand::Rng, snapshot: &Snapshot) -> Snapshot {
 fn steps_lead_where_a_start_from_nothing_does_and_leave_nothing_behind() {
     let seed = seed();
     let mut rng = fastrand::Rng::with_seed(seed);
-    let (mut passed, mut untouched) = (0, 0);
+    let (mut passed, mut untouched, mut all) = (0, 0, 0);
     for case in 0..30 * effort() {
         let mut clocks = Clocks { boot_ns: 1_000_000_000_000, wall: policy::at() };
         let mut usual = policy::snapshot(&mut rng);
@@ -124,6 +124,7 @@ fn steps_lead_where_a_start_from_nothing_does_and_leave_nothing_behind() {
             let before = gateway.tables.find();
             gateway.step(&snapshot, clocks);
             let after = gateway.tables.find();
+            all += after.dest.len();
             untouched += after.dest.iter().filter(|entry| before.dest.contains(entry)).count();
 
             let mut at_once = Gateway::start(&snapshot, clocks);
@@ -152,8 +153,9 @@ fn steps_lead_where_a_start_from_nothing_does_and_leave_nothing_behind() {
         }
     }
     assert!(passed > 500, "seed {seed}: only {passed} packets passed; both answers must be seen");
+    // A share, as policies differ in size: a third is usual, and none stays where sets are numbered anew.
     assert!(
-        untouched > 10_000,
-        "seed {seed}: only {untouched} prefixes stayed; steps must leave what they do not touch"
+        untouched * 5 > all,
+        "seed {seed}: only {untouched} of {all} prefixes stayed; steps must leave what they do not touch"
     );
 }
