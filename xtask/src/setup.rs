@@ -5,13 +5,12 @@ use anyhow::Result;
 use crate::{checkout::Checkout, progress::say};
 
 pub mod cargo_tool;
-mod guest;
+pub mod guest;
 mod node;
 mod packages;
 mod scapy;
 pub mod toolchain;
 
-pub use guest::kernel as guest_kernel;
 pub use node::path as node_path;
 
 /// Installs what is missing.
@@ -23,7 +22,6 @@ pub fn run(checkout: &Checkout) -> Result<()> {
     toolchain::install(checkout)?;
     node::install(checkout)?;
     scapy::install(checkout)?;
-    guest::kernel(checkout)?;
     say("setup: everything needed is installed");
     Ok(())
 }

@@ -10,6 +10,8 @@ pub mod benches;
 pub mod floors;
 pub mod goal;
 pub mod interleave;
+pub mod ledger;
 pub mod machine;
+pub mod ratio;
 pub mod report;
 pub mod stats;

@@ -16,11 +16,11 @@ use nexa_bench::{
     floors::{self, veth::Link},
     goal::Goal,
     interleave::{Rounds, Series},
+    ledger::with_ledger,
     machine::Machine,
     report::Report,
 };
-use nexa_lab::{Programs, down, folder::Folder, interrupt, ledger::Ledger, process};
-use nix::sys::signal::Signal;
+use nexa_lab::{Programs, down, folder::Folder, interrupt};
 
 /// How long the machine is watched before the start.
 const WATCH: Duration = Duration::from_secs(1);
@@ -101,14 +101,9 @@ fn report(bench: &Bench, arguments: &Arguments, folder: &Folder, programs: &Prog
 /// Measures the floors on namespaces that are noted in the ledger of the lab that comes after them.
 fn floors(folder: &Folder) -> Result<Vec<Series>> {
     say("floors: what this machine does where nothing of ours is in the way");
-    down::clean(folder)?.iter().for_each(|line| say(line));
-    folder.make_reachable()?;
-    let ledger = Ledger::new(&folder.state(), folder.root())?;
-    ledger.supervisor(process::record("nexa-bench", nix::unistd::getpid().as_raw(), Signal::SIGTERM)?)?;
-    ledger.folder(&folder.reachable())?;
-    let floors = Link::new(folder.prefix(), &ledger).and_then(|link| floors::measure(&link));
-    down::clean(folder)?;
-    floors
+    with_ledger(folder, &mut say, |ledger, _| {
+        Link::new(folder.prefix(), ledger).and_then(|link| floors::measure(&link))
+    })
 }
 
 fn programs(folder: &Path) -> Result<Programs> {

@@ -250,7 +250,11 @@ fn listens(namespace: &Namespace, socket: &str) -> Result<bool> {
     }))
 }
 
-fn wg(arguments: &[&str], input: &str) -> Result<String> {
+/// What `wg` writes when it is given `input`, without the white space around it.
+///
+/// # Errors
+/// When it fails; the message is its own.
+pub fn wg(arguments: &[&str], input: &str) -> Result<String> {
     let mut child = Command::new("wg")
         .args(arguments)
         .stdin(Stdio::piped())

@@ -1,10 +1,13 @@
 //! The kernel of the tests' guest: Debian's, unpacked beside the build and installed nowhere.
 
-use std::fs;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result};
 
-use crate::{checkout::Checkout, program::Program, progress::step, test::guest::Kernel};
+use crate::{checkout::Checkout, program::Program, progress::step};
 
 /// Downloads the newest 6.1 kernel of Debian's cloud images as a user without rights would, and unpacks it.
 const FETCH: &str = r#"
@@ -19,7 +22,40 @@ dpkg-deb --extract ./*.deb unpacked
 rm -f ./*.deb
 "#;
 
-/// The guest's kernel, which is fetched unless it is there.
+/// A kernel unpacked from its package.
+pub struct Kernel {
+    folder: PathBuf,
+}
+
+impl Kernel {
+    /// Its image.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn image(&self) -> Result<PathBuf> {
+        entry(&self.folder.join("boot"), "vmlinuz-")
+    }
+
+    /// A module, by its path below `kernel/`.
+    ///
+    /// # Errors
+    /// When there is no folder of modules.
+    pub fn module(&self, name: &str) -> Result<PathBuf> {
+        Ok(entry(&self.folder.join("lib/modules"), "")?.join("kernel").join(name))
+    }
+}
+
+/// The one entry of a folder that begins so.
+fn entry(folder: &Path, start: &str) -> Result<PathBuf> {
+    fs::read_dir(folder)
+        .with_context(|| format!("cannot read {}", folder.display()))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(start)))
+        .with_context(|| format!("nothing like {start}… in {}", folder.display()))
+}
+
+/// The guest's kernel, which is fetched unless it is there. Only the guest's tests ask for it: nothing else shall wait
+/// for it, nor need a Debian that has it.
 ///
 /// # Errors
 /// When it cannot be fetched.

@@ -17,7 +17,7 @@ use crate::{
     checkout::Checkout,
     program::{Program, which},
     progress::say,
-    setup,
+    setup::guest::{self, Kernel},
 };
 
 /// The package whose `kernel` tests run in the guest.
@@ -73,7 +73,7 @@ pub fn run(checkout: &Checkout, tier: Tier, executables: &[Executable]) -> Resul
             executable.package == PACKAGE && executable.kind == "test" && executable.name == "kernel"
         })
         .context("the kernel's tests were not built")?;
-    let kernel = setup::guest_kernel(checkout)?;
+    let kernel = guest::kernel(checkout)?;
     let (arguments, expected) = match tier {
         Tier::Ci => {
             let names = CHOSEN.iter().map(|name| (*name).to_owned());
@@ -117,35 +117,6 @@ pub fn run(checkout: &Checkout, tier: Tier, executables: &[Executable]) -> Resul
         None if seen == 0 => tally + Tally::one(false),
         _ => tally,
     })
-}
-
-/// A kernel unpacked from its package.
-pub struct Kernel {
-    /// The folder it was unpacked into.
-    pub folder: PathBuf,
-}
-
-impl Kernel {
-    /// Its image.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub fn image(&self) -> Result<PathBuf> {
-        entry(&self.folder.join("boot"), "vmlinuz-")
-    }
-
-    fn module(&self, name: &str) -> Result<PathBuf> {
-        Ok(entry(&self.folder.join("lib/modules"), "")?.join("kernel").join(name))
-    }
-}
-
-/// The one entry of a folder that begins so.
-fn entry(folder: &Path, start: &str) -> Result<PathBuf> {
-    fs::read_dir(folder)
-        .with_context(|| format!("cannot read {}", folder.display()))?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(start)))
-        .with_context(|| format!("nothing like {start}… in {}", folder.display()))
 }
 
 /// Makes the initial file system: all that the guest has.

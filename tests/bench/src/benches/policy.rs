@@ -1,8 +1,7 @@
 //! What policy costs each packet, beside nftables; what a change of it costs.
 
 use anyhow::Result;
-use nexa_lab::{down, ledger::Ledger, process};
-use nix::sys::signal::Signal;
+use nexa_lab::ledger::Ledger;
 
 use super::{Bench, Setting};
 use crate::{
@@ -11,7 +10,9 @@ use crate::{
         Goal,
         Limit::{AtLeast, AtMost},
     },
-    interleave::{self, Case, Metric, Series},
+    interleave::{self, Case, Series},
+    ledger::with_ledger,
+    ratio::{self, Ratio},
 };
 use bed::Bed;
 use cases::Measured;
@@ -54,8 +55,7 @@ const GOALS: [Goal; 15] = [
 /// Kernel memory that all maps may take together at 10,000 peers, of which most is set aside at the start.
 const MAPS_MB: f64 = 200.0;
 
-/// Quotients of what was measured: name, dividend, divisors of which the least counts, and what it is.
-const RATIOS: [(&str, &str, &[&str], &str); 13] = [
+const RATIOS: [Ratio; 13] = [
     ("live_ratio", "live_ours_2k_ns", &["live_conntrack_ns"], "a live flow's packet: ours by conntrack's"),
     ("live_growth", "live_ours_100k_ns", &["live_ours_2k_ns"], "a live flow's packet: 100k rules by 2k"),
     (
@@ -112,14 +112,7 @@ const RATIOS: [(&str, &str, &[&str], &str); 13] = [
 ];
 
 fn run(setting: &Setting<'_>, say: &mut dyn FnMut(&str)) -> Result<Vec<Series>> {
-    down::clean(setting.folder)?.iter().for_each(|line| say(line));
-    setting.folder.make_reachable()?;
-    let ledger = Ledger::new(&setting.folder.state(), setting.folder.root())?;
-    ledger.supervisor(process::record("nexa-bench", nix::unistd::getpid().as_raw(), Signal::SIGTERM)?)?;
-    ledger.folder(&setting.folder.reachable())?;
-    let outcome = measure(setting, &ledger, say);
-    down::clean(setting.folder)?;
-    outcome
+    with_ledger(setting.folder, say, |ledger, say| measure(setting, ledger, say))
 }
 
 fn measure(setting: &Setting<'_>, ledger: &Ledger, say: &mut dyn FnMut(&str)) -> Result<Vec<Series>> {
@@ -158,26 +151,9 @@ fn measure(setting: &Setting<'_>, ledger: &Ledger, say: &mut dyn FnMut(&str)) ->
         say("tunnels");
         results.extend(tunnel::measure(&bed, setting.rounds, say)?);
     }
-    let ratios = ratios(&results)?;
+    let ratios = ratio::of(&RATIOS, &results)?;
     results.extend(ratios);
     Ok(results)
-}
-
-/// The quotients whose parts were measured.
-fn ratios(results: &[Series]) -> Result<Vec<Series>> {
-    let find = |name: &str| results.iter().find(|series| series.metric.name == name);
-    let mut ratios = Vec::new();
-    for (name, dividend, divisors, what) in RATIOS {
-        let least = divisors
-            .iter()
-            .filter_map(|name| find(name))
-            .min_by(|one, other| one.summary.median.total_cmp(&other.summary.median));
-        if let (Some(dividend), Some(divisor)) = (find(dividend), least) {
-            let metric = Metric { name, unit: "", better: dividend.metric.better, what };
-            ratios.push(dividend.beside(divisor, metric, |dividend, divisor| dividend / divisor)?);
-        }
-    }
-    Ok(ratios)
 }
 
 #[cfg(test)]

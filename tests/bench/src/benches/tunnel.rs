@@ -1,8 +1,7 @@
 //! Userspace WireGuard engines beside each other and beside a bare veth.
 
 use anyhow::Result;
-use nexa_lab::{down, ledger::Ledger, process};
-use nix::sys::signal::Signal;
+use nexa_lab::ledger::Ledger;
 
 use super::{Bench, Setting};
 use crate::{
@@ -11,7 +10,9 @@ use crate::{
         Goal,
         Limit::{AtLeast, AtMost},
     },
-    interleave::{self, Case, Metric, Series},
+    interleave::{self, Case, Series},
+    ledger::with_ledger,
+    ratio::{self, Ratio},
 };
 use cases::Measured;
 use scene::Scene;
@@ -39,51 +40,43 @@ const GOALS: [Goal; 12] = [
     Goal { of: "udp_by_wireguard_go", figure: Median, limit: AtLeast(4.0) },
 ];
 
-/// Quotients of what was measured: name, dividend, divisor, and what it is.
-const RATIOS: [(&str, &str, &str, &str); 12] = [
+const RATIOS: [Ratio; 12] = [
     (
         "up_by_wireguard_go",
         "up_ours_gbit_per_s",
-        "up_wireguard_go_gbit_per_s",
+        &["up_wireguard_go_gbit_per_s"],
         "TCP up: ours by wireguard-go",
     ),
-    ("down_by_wireguard_go", "down_ours_gbit_per_s", "down_wireguard_go_gbit_per_s", "TCP down: the same"),
-    ("up_by_boringtun", "up_ours_gbit_per_s", "up_boringtun_gbit_per_s", "TCP up: ours by boringtun-cli"),
-    ("down_by_boringtun", "down_ours_gbit_per_s", "down_boringtun_gbit_per_s", "TCP down: the same"),
-    ("up_by_gotatun", "up_ours_gbit_per_s", "up_gotatun_gbit_per_s", "TCP up: ours by gotatun-cli"),
-    ("down_by_gotatun", "down_ours_gbit_per_s", "down_gotatun_gbit_per_s", "TCP down: the same"),
+    ("down_by_wireguard_go", "down_ours_gbit_per_s", &["down_wireguard_go_gbit_per_s"], "TCP down: the same"),
+    ("up_by_boringtun", "up_ours_gbit_per_s", &["up_boringtun_gbit_per_s"], "TCP up: ours by boringtun-cli"),
+    ("down_by_boringtun", "down_ours_gbit_per_s", &["down_boringtun_gbit_per_s"], "TCP down: the same"),
+    ("up_by_gotatun", "up_ours_gbit_per_s", &["up_gotatun_gbit_per_s"], "TCP up: ours by gotatun-cli"),
+    ("down_by_gotatun", "down_ours_gbit_per_s", &["down_gotatun_gbit_per_s"], "TCP down: the same"),
     (
         "cpu_by_wireguard_go",
         "gateway_ours_cpu_s_per_gb",
-        "gateway_wireguard_go_cpu_s_per_gb",
+        &["gateway_wireguard_go_cpu_s_per_gb"],
         "the gateway's CPU, client nexa-wg: ours by wireguard-go",
     ),
-    ("up_by_veth", "up_ours_gbit_per_s", "up_veth_gbit_per_s", "TCP up: ours by the bare veth"),
-    ("down_by_veth", "down_ours_gbit_per_s", "down_veth_gbit_per_s", "TCP down: the same"),
+    ("up_by_veth", "up_ours_gbit_per_s", &["up_veth_gbit_per_s"], "TCP up: ours by the bare veth"),
+    ("down_by_veth", "down_ours_gbit_per_s", &["down_veth_gbit_per_s"], "TCP down: the same"),
     (
         "round_trip_by_veth",
         "round_trip_ours_us",
-        "round_trip_veth_us",
+        &["round_trip_veth_us"],
         "64 bytes there and back: ours by veth",
     ),
     (
         "round_trip_p99_by_wireguard_go",
         "round_trip_p99_ours_us",
-        "round_trip_p99_wireguard_go_us",
+        &["round_trip_p99_wireguard_go_us"],
         "the same, 99 of 100: ours by wireguard-go",
     ),
-    ("udp_by_wireguard_go", "udp_ours_per_s", "udp_wireguard_go_per_s", "200 bytes: ours by wireguard-go"),
+    ("udp_by_wireguard_go", "udp_ours_per_s", &["udp_wireguard_go_per_s"], "200 bytes: ours by wireguard-go"),
 ];
 
 fn run(setting: &Setting<'_>, say: &mut dyn FnMut(&str)) -> Result<Vec<Series>> {
-    down::clean(setting.folder)?.iter().for_each(|line| say(line));
-    setting.folder.make_reachable()?;
-    let ledger = Ledger::new(&setting.folder.state(), setting.folder.root())?;
-    ledger.supervisor(process::record("nexa-bench", nix::unistd::getpid().as_raw(), Signal::SIGTERM)?)?;
-    ledger.folder(&setting.folder.reachable())?;
-    let outcome = measure(setting, &ledger, say);
-    down::clean(setting.folder)?;
-    outcome
+    with_ledger(setting.folder, say, |ledger, say| measure(setting, ledger, say))
 }
 
 fn measure(setting: &Setting<'_>, ledger: &Ledger, say: &mut dyn FnMut(&str)) -> Result<Vec<Series>> {
@@ -97,22 +90,9 @@ fn measure(setting: &Setting<'_>, ledger: &Ledger, say: &mut dyn FnMut(&str)) ->
         .map(|case| Case { metric: case.metric(), run: move |scene: &mut Scene<'_>, _| case.run(scene) })
         .collect();
     let mut results = interleave::run(&mut scene, &cases, setting.rounds, say)?;
-    let ratios = ratios(&results)?;
+    let ratios = ratio::of(&RATIOS, &results)?;
     results.extend(ratios);
     Ok(results)
-}
-
-/// The quotients whose parts were measured.
-fn ratios(results: &[Series]) -> Result<Vec<Series>> {
-    let find = |name: &str| results.iter().find(|series| series.metric.name == name);
-    let mut ratios = Vec::new();
-    for (name, dividend, divisor, what) in RATIOS {
-        if let (Some(dividend), Some(divisor)) = (find(dividend), find(divisor)) {
-            let metric = Metric { name, unit: "", better: dividend.metric.better, what };
-            ratios.push(dividend.beside(divisor, metric, |dividend, divisor| dividend / divisor)?);
-        }
-    }
-    Ok(ratios)
 }
 
 #[cfg(test)]
@@ -123,8 +103,8 @@ mod tests {
     #[test]
     fn every_ratio_is_of_cases_and_every_goal_of_a_ratio() {
         let is_case = |name: &str| cases::ALL.iter().any(|case| case.name == name);
-        for (name, dividend, divisor, _) in RATIOS {
-            assert!(is_case(dividend) && is_case(divisor), "{name}");
+        for (name, dividend, divisors, _) in RATIOS {
+            assert!(is_case(dividend) && divisors.iter().all(|divisor| is_case(divisor)), "{name}");
         }
         assert!(GOALS.iter().all(|goal| RATIOS.iter().any(|(name, ..)| *name == goal.of)));
     }

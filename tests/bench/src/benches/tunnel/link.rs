@@ -1,15 +1,9 @@
 //! One tunnel: an engine at the client, one at the gateway, and a session between them.
 
-use std::{
-    io::Write as _,
-    net::Ipv4Addr,
-    path::Path,
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::{net::Ipv4Addr, path::Path, time::Duration};
 
-use anyhow::{Context as _, Result, ensure};
-use nexa_lab::{ledger::Ledger, namespace::Namespace, wait};
+use anyhow::{Context as _, Result};
+use nexa_lab::{client::wg, ledger::Ledger, namespace::Namespace, wait};
 
 use super::engine::{Engine, Running};
 
@@ -46,12 +40,12 @@ impl Link {
             gateway.start(ends[1], &name('g'), programs, ledger)?,
         ];
         let of_client =
-            format!("PublicKey = {gateway_key}AllowedIPs = 10.200.{n}.0/24\nEndpoint = {outer}:{port}\n");
-        let of_gateway = format!("PublicKey = {client_key}AllowedIPs = {}/32\n", inside[0]);
+            format!("PublicKey = {gateway_key}\nAllowedIPs = 10.200.{n}.0/24\nEndpoint = {outer}:{port}\n");
+        let of_gateway = format!("PublicKey = {client_key}\nAllowedIPs = {}/32\n", inside[0]);
         for (end, letter, key, listen, peer) in
             [(0, 'c', &keys[0], port + 500, of_client), (1, 'g', &keys[1], port, of_gateway)]
         {
-            let lines = format!("[Interface]\nPrivateKey = {key}ListenPort = {listen}\n[Peer]\n{peer}");
+            let lines = format!("[Interface]\nPrivateKey = {key}\nListenPort = {listen}\n[Peer]\n{peer}");
             let interface = name(letter);
             wg(&["setconf", &interface, "/dev/stdin"], &lines)?;
             ends[end].ip([
@@ -67,17 +61,4 @@ impl Link {
         })?;
         Ok(Self { address: inside[1], gateway, _client: client })
     }
-}
-
-fn wg(arguments: &[&str], input: &str) -> Result<String> {
-    let mut child = Command::new("wg")
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("cannot start wg")?;
-    child.stdin.take().context("no input")?.write_all(input.as_bytes()).context("cannot write to wg")?;
-    let output = child.wait_with_output().context("cannot wait for wg")?;
-    ensure!(output.status.success(), "wg {} failed", arguments.join(" "));
-    String::from_utf8(output.stdout).context("wg writes text")
 }
