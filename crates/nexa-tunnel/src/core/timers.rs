@@ -18,6 +18,7 @@ impl Core {
     pub(crate) fn run_timers(&mut self) {
         if self.limiter_resets_at <= self.now {
             self.limiter.reset_count();
+            self.tun.follow_mtu();
             self.limiter_resets_at = self.now + Duration::from_secs(1);
         }
         let mut due = std::mem::take(&mut self.due);

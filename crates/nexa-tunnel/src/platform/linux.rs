@@ -9,6 +9,7 @@ mod write;
 pub(crate) use poll::{Poll, Wakeup};
 pub(crate) use recv::RecvRing;
 pub(crate) use send::SendBatch;
+pub(crate) use tun::index_of;
 pub use tun::{Tun, TunError};
 pub(crate) use udp::UdpSocket;
 pub(crate) use write::WriteBatch;

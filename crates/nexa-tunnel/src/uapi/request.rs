@@ -1,9 +1,10 @@
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
 use ipnet::IpNet;
 use nexa_types::{Cidr, PublicKey};
 use zeroize::Zeroizing;
 
+use crate::platform::index_of;
 use crate::{PrivateKey, Psk};
 
 /// What was asked.
@@ -170,7 +171,7 @@ impl PeerSet {
                 }
             }
             "preshared_key" => self.preshared_key = Some(secret(value)?.map(|key| Psk::from_bytes(*key))),
-            "endpoint" => self.endpoint = Some(value.parse().map_err(|_| Fault::Value)?),
+            "endpoint" => self.endpoint = Some(endpoint(value)?),
             "persistent_keepalive_interval" => self.persistent_keepalive = Some(number(value)?),
             "replace_allowed_ips" => {
                 is_true(value)?;
@@ -228,6 +229,18 @@ fn digit(byte: u8) -> Result<u8, Fault> {
         b'A'..=b'F' => Ok(byte - b'A' + 10),
         _ => Err(Fault::Value),
     }
+}
+
+/// An address and a port. `wg` names the interface of a link-local address: `[fe80::1%eth0]:51820`.
+fn endpoint(value: &str) -> Result<SocketAddr, Fault> {
+    if let Ok(address) = value.parse() {
+        return Ok(address);
+    }
+    let (ip, rest) = value.strip_prefix('[').and_then(|value| value.split_once('%')).ok_or(Fault::Value)?;
+    let (interface, port) = rest.split_once("]:").ok_or(Fault::Value)?;
+    let scope = index_of(interface).map_err(|_| Fault::Value)?;
+    let ip = ip.parse().map_err(|_| Fault::Value)?;
+    Ok(SocketAddrV6::new(ip, number(port)?, 0, scope).into())
 }
 
 /// A prefix; what is behind it is cut off, as kernel WireGuard does it.

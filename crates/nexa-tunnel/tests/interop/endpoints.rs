@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::net::{ping, ping_until_answered};
-use crate::world::{World, gateway_of, peer, status, wait_for};
+use crate::world::{World, gateway_of, known_peer, peer, status, wait_for};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -80,9 +80,7 @@ fn a_first_packet_waits_for_the_handshake_and_is_not_lost() {
     let world = World::new();
     let client = world.client(1);
     let engine = world.start();
-    let mut wanted = peer(&client);
-    wanted.endpoint = Some(SocketAddr::new("10.77.1.2".parse().unwrap(), client.listen_port()));
-    engine.set_peers(vec![wanted]).unwrap();
+    engine.set_peers(vec![known_peer(&client)]).unwrap();
     assert!(ping(&world.gateway, "10.8.0.11", 1), "the very first ping");
 }
 
@@ -91,8 +89,7 @@ fn persistent_keepalive_keeps_a_silent_peer_known() {
     let world = World::new();
     let client = world.client(1);
     let engine = world.start();
-    let mut wanted = peer(&client);
-    wanted.endpoint = Some(SocketAddr::new("10.77.1.2".parse().unwrap(), client.listen_port()));
+    let mut wanted = known_peer(&client);
     wanted.persistent_keepalive = Some(1);
     engine.set_peers(vec![wanted]).unwrap();
     // The handshake comes of itself; then an empty message of 32 bytes every second, and nothing else.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use nexa_types::PublicKey;
 
 use crate::ns::{Ns, command, text};
+use crate::router::Router;
 use crate::world::wait_for;
 
 /// A client with Debian's wireguard-go, in a namespace of its own.
@@ -15,6 +16,7 @@ pub struct GoPeer {
     /// Its WireGuard interface; distinct in the whole system, as the sockets of `wg` are not per namespace.
     pub interface: String,
     pub public_key: PublicKey,
+    pub router: Option<Router>,
     child: Child,
 }
 
@@ -34,6 +36,7 @@ impl GoPeer {
             n,
             interface: interface.to_owned(),
             public_key: pipe("pubkey", &private).trim().parse().unwrap(),
+            router: None,
             child,
         };
         let socket = format!("/var/run/wireguard/{interface}.sock");
@@ -67,6 +70,19 @@ impl GoPeer {
             .unwrap();
         child.stdin.take().unwrap().write_all(secret.as_bytes()).unwrap();
         assert!(child.wait().unwrap().success(), "wg set {arguments}");
+    }
+
+    /// The router before it.
+    pub fn router(&self) -> &Router {
+        self.router.as_ref().unwrap()
+    }
+
+    /// Takes another key for its own; returns the public one that it had.
+    pub fn renew_key(&mut self) -> PublicKey {
+        let private = command("wg", "genkey");
+        self.set_private_key(private.trim());
+        let public = pipe("pubkey", &private).trim().parse().unwrap();
+        std::mem::replace(&mut self.public_key, public)
     }
 
     fn set_private_key(&self, private: &str) {

@@ -2,14 +2,22 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests: a failure is to end the test where it happens")]
 #![expect(clippy::print_stdout, reason = "figures measured are shown with --show-output")]
 
+mod datagrams;
 mod endpoints;
 mod flood;
 mod go;
+mod injector;
+mod keys;
 mod lifetime;
+mod many;
+mod nat;
 mod net;
 mod ns;
 mod peers;
+mod rough;
+mod router;
 mod soak;
 mod throughput;
 mod transfer;
+mod widths;
 mod world;

@@ -42,6 +42,11 @@ impl Ns {
         command("ip", &format!("-n {} {arguments}", self.0))
     }
 
+    /// Writes a setting of this namespace.
+    pub fn sysctl(&self, path: &str, value: u32) {
+        self.run(|| std::fs::write(format!("/proc/sys/{path}"), value.to_string()).unwrap());
+    }
+
     /// A command in this namespace, not started yet.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("ip");

@@ -10,6 +10,7 @@ use nexa_types::PublicKey;
 
 use crate::go::GoPeer;
 use crate::ns::Ns;
+use crate::router::Router;
 
 static WORLDS: AtomicU32 = AtomicU32::new(0);
 
@@ -72,6 +73,37 @@ impl World {
         client.join(self.private.public_key(), gateway);
         client
     }
+
+    /// [`World::client`] behind a router: the network is the router's, and the client has 192.168.n.2 and fd68:n::2.
+    pub fn routed_client(&self, n: u8) -> GoPeer {
+        let ns = Ns::new(&format!("{}c{n}", self.id));
+        let router = Router::between(&self.gateway, &ns, n, &format!("{}r{n}", self.id));
+        let mut client = GoPeer::start(ns, n, &format!("{}w{n}", self.id));
+        client.router = Some(router);
+        client.join(self.private.public_key(), gateway_of(n));
+        client
+    }
+
+    /// A namespace behind the gateway, 10.78.0.2 and fd78::2, on a link of that width; the gateway forwards.
+    pub fn lan(&self, mtu: u16) -> Ns {
+        let ns = Ns::new(&format!("{}l", self.id));
+        self.gateway.ip(&format!("link add lan type veth peer name eth0 netns {}", ns.name()));
+        for (ns, device, host) in [(&self.gateway, "lan", 1), (&ns, "eth0", 2)] {
+            ns.ip(&format!("addr add 10.78.0.{host}/24 dev {device}"));
+            ns.ip(&format!("addr add fd78::{host}/64 dev {device} nodad"));
+            ns.ip(&format!("link set {device} mtu {mtu} up"));
+        }
+        ns.ip("route add default via 10.78.0.1");
+        ns.ip("route add default via fd78::1");
+        forward(&self.gateway);
+        ns
+    }
+}
+
+/// Lets a namespace forward both families.
+pub fn forward(ns: &Ns) {
+    ns.sysctl("net/ipv4/ip_forward", 1);
+    ns.sysctl("net/ipv6/conf/all/forwarding", 1);
 }
 
 /// The configuration that lets client `n` in with its two addresses.
@@ -86,6 +118,12 @@ pub fn peer(client: &GoPeer) -> PeerConfig {
         preshared_key: None,
         persistent_keepalive: None,
     }
+}
+
+/// [`peer`] with the place where the client is, so that the gateway can speak first.
+pub fn known_peer(client: &GoPeer) -> PeerConfig {
+    let ip = IpAddr::from([10, 77, client.n, 2]);
+    PeerConfig { endpoint: Some(SocketAddr::new(ip, client.listen_port())), ..peer(client) }
 }
 
 /// Where client `n` finds the gateway.

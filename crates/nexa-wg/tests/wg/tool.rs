@@ -85,6 +85,22 @@ fn an_endpoint_set_again_moves_a_peer_that_was_seen_elsewhere() {
 }
 
 #[test]
+fn an_endpoint_on_a_link_is_taken_by_its_interface_and_shown() {
+    let [a, b] = connected();
+    for (end, address) in [(&a, "fe80::1"), (&b, "fe80::2")] {
+        end.ns.ip([format!("address add {address}/64 dev eth0 nodad")]).unwrap();
+    }
+    let place = "[fe80::1%eth0]:51820";
+    text(b.set(&format!("peer {} endpoint {place}", a.public())));
+    assert!(pings_in_session(&b, "10.98.0.1"));
+    assert!(b.shown("endpoints").contains(place), "{}", b.shown("endpoints"));
+    assert!(a.shown("endpoints").contains("[fe80::"), "and answers go back: {}", a.shown("endpoints"));
+    let shown = text(b.wg(&["showconf", &b.interface]));
+    text(b.configure("syncconf", &shown));
+    assert!(pings_in_session(&b, "10.98.0.1"), "as it was shown");
+}
+
+#[test]
 fn a_key_and_a_preshared_key_bind_both_ends() {
     let [mut a, b] = connected();
     let psk = wg(&["genpsk"], "");

@@ -1,6 +1,7 @@
 use std::ffi::CString;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{check, check_length};
 use crate::offload::HEADER;
@@ -10,9 +11,11 @@ use crate::offload::HEADER;
 #[derive(Debug)]
 pub struct Tun {
     fd: OwnedFd,
+    /// A socket in the device's network namespace, to ask about the link.
+    link: OwnedFd,
     name: String,
     index: u32,
-    mtu: u16,
+    mtu: AtomicUsize,
 }
 
 /// Why a TUN device could not be opened.
@@ -99,9 +102,10 @@ impl Tun {
         check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETIFF, &raw mut request) })
             .map_err(|source| explain(name, "TUNSETIFF", source))?;
         offload(&fd).map_err(|source| explain(name, "TUNSETVNETHDRSZ", source))?;
-        set_mtu(name, mtu).map_err(|source| explain(name, "setting the MTU", source))?;
+        let link = any_socket().map_err(|source| explain(name, "making a socket", source))?;
+        set_mtu(&link, name, mtu).map_err(|source| explain(name, "setting the MTU", source))?;
         let index = index_of(name).map_err(|source| explain(name, "finding its index", source))?;
-        Ok(Self { fd, name: name.to_owned(), index, mtu })
+        Ok(Self { fd, link, name: name.to_owned(), index, mtu: AtomicUsize::new(mtu.into()) })
     }
 
     /// The interface's name.
@@ -114,9 +118,26 @@ impl Tun {
         self.index
     }
 
-    /// The MTU it was opened with, in bytes.
+    /// The link's MTU in bytes, as it was when a tunnel last looked.
     pub fn mtu(&self) -> usize {
-        self.mtu.into()
+        self.mtu.load(Ordering::Relaxed)
+    }
+
+    /// Looks at the link's MTU, which `ip link set mtu` may have changed. What cannot be asked stays: the interface may
+    /// have been moved to another namespace.
+    pub(crate) fn follow_mtu(&self) {
+        // By descriptor first: the interface may have another name by now.
+        let mut request = interface_request("");
+        // SAFETY: TUNGETIFF writes one ifreq, and SIOCGIFMTU reads its name and writes ifru_mtu.
+        let mtu = unsafe {
+            let named = libc::ioctl(self.fd.as_raw_fd(), libc::TUNGETIFF, &raw mut request);
+            let asked =
+                named == 0 && libc::ioctl(self.link.as_raw_fd(), libc::SIOCGIFMTU, &raw mut request) == 0;
+            asked.then_some(request.ifr_ifru.ifru_mtu)
+        };
+        if let Some(mtu) = mtu.and_then(|mtu| usize::try_from(mtu).ok()) {
+            self.mtu.store(mtu, Ordering::Relaxed);
+        }
     }
 
     /// Reads one frame: a virtio-net header, then a packet of up to 64 KiB. `None` when there is none now.
@@ -181,26 +202,30 @@ fn interface_request(name: &str) -> libc::ifreq {
     request
 }
 
-/// Sets the MTU when it is another: a needless change would tell everyone who watches the link.
-fn set_mtu(name: &str, mtu: u16) -> io::Result<()> {
+fn any_socket() -> io::Result<OwnedFd> {
     // SAFETY: the descriptor that comes back is ours alone.
-    let any_socket = unsafe {
+    unsafe {
         let fd = check(libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0))?;
-        OwnedFd::from_raw_fd(fd)
-    };
+        Ok(OwnedFd::from_raw_fd(fd))
+    }
+}
+
+/// Sets the MTU when it is another: a needless change would tell everyone who watches the link.
+fn set_mtu(link: &OwnedFd, name: &str, mtu: u16) -> io::Result<()> {
     let mut request = interface_request(name);
     // SAFETY: SIOCGIFMTU writes ifru_mtu of the ifreq and SIOCSIFMTU reads it.
     unsafe {
-        check(libc::ioctl(any_socket.as_raw_fd(), libc::SIOCGIFMTU, &raw mut request))?;
+        check(libc::ioctl(link.as_raw_fd(), libc::SIOCGIFMTU, &raw mut request))?;
         if request.ifr_ifru.ifru_mtu != libc::c_int::from(mtu) {
             request.ifr_ifru.ifru_mtu = mtu.into();
-            check(libc::ioctl(any_socket.as_raw_fd(), libc::SIOCSIFMTU, &raw mut request))?;
+            check(libc::ioctl(link.as_raw_fd(), libc::SIOCSIFMTU, &raw mut request))?;
         }
     }
     Ok(())
 }
 
-fn index_of(name: &str) -> io::Result<u32> {
+/// The number of the interface `name` in the calling thread's network namespace.
+pub(crate) fn index_of(name: &str) -> io::Result<u32> {
     let name = CString::new(name)?;
     // SAFETY: the name is a C string.
     match unsafe { libc::if_nametoindex(name.as_ptr()) } {

@@ -45,6 +45,20 @@ fn everything_that_wg_writes_is_read() {
 }
 
 #[test]
+fn an_endpoint_may_name_its_interface() {
+    let read = |value: &str| set(&format!("public_key={KEY}\nendpoint={value}")).peers[0].endpoint;
+    // The loopback interface is the first of every namespace.
+    assert_eq!(read("[fe80::1%lo]:7"), "[fe80::1%1]:7".parse().ok());
+    assert_eq!(read("[fe80::1%3]:7"), "[fe80::1%3]:7".parse().ok());
+    for bad in
+        ["[fe80::1%nowhere]:7", "[fe80::1%lo]:+7", "[fe80::1%lo]", "[%lo]:7", "fe80::1%lo:7", "[fe80::1%]:7"]
+    {
+        let refused = fault(&format!("public_key={KEY}\nendpoint={bad}"));
+        assert_eq!(refused, BadRequest::Value(3, "endpoint".to_owned()), "{bad}");
+    }
+}
+
+#[test]
 fn zero_keys_are_none_and_zero_is_no_peer() {
     let zero = "0".repeat(64);
     assert!(matches!(set(&format!("private_key={zero}")).private_key, Some(None)));
