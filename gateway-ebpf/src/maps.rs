@@ -9,7 +9,7 @@ use nexa_abi::engine::{Limit, NOBODY, Tables, Verdict};
 use nexa_abi::layout::{
     DROP_COUNTERS, DestKey, Direction, Event, FlowKey, FlowValue, FragmentKey, FragmentValue, MAX_PEERS,
     PeerCounters, PeerKey, PeerValue, PortsKey, PortsValue, Profile, RULE_SLOTS, RuleCounters, State, Usage,
-    drop_index,
+    drop_index, state,
 };
 use nexa_abi::packet::Packet;
 use nexa_abi::reason::Reason;
@@ -22,7 +22,7 @@ const MAX_WHOLE_KEYS: u32 = 1 << 18;
 
 /// Mapped into the daemon's memory, which swaps generations by one store.
 #[map]
-static STATE: Array<State> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+static STATE: Array<State> = Array::with_max_entries(state::COUNT, BPF_F_MMAPABLE);
 /// Two addresses a peer, and room for those of the next generation.
 #[map]
 static PEERS: HashMap<PeerKey, PeerValue> = HashMap::with_max_entries(4 * MAX_PEERS, 0);
@@ -107,17 +107,25 @@ pub fn tell(event: Event) -> bool {
     true
 }
 
+/// A word that the daemon may store at any time.
+fn word(position: u32) -> State {
+    match STATE.get_ptr(position) {
+        // SAFETY: the map hands out a valid pointer. Volatile: a packet must see one generation.
+        Some(state) => unsafe { core::ptr::read_volatile(state) },
+        None => State::default(),
+    }
+}
+
 /// The maps above, as the engine asks them.
 pub struct Maps;
 
 impl Tables for Maps {
     fn state(&self) -> State {
-        match STATE.get_ptr(0) {
-            // SAFETY: the map hands out a valid pointer. Volatile: the daemon may store at any time, and a packet
-            // must see one generation.
-            Some(state) => unsafe { core::ptr::read_volatile(state) },
-            None => State::default(),
-        }
+        word(state::LIVE)
+    }
+
+    fn excluded(&self) -> u32 {
+        word(state::EXCLUDED).0 as u32
     }
 
     fn peer(&self, key: &PeerKey) -> Option<u32> {
@@ -233,7 +241,7 @@ impl Count {
                 counters.allowed_packets += self.packets;
                 counters.allowed_bytes += self.bytes;
             }
-            Some(Reason::NoRule | Reason::RuleDeny) => {
+            Some(Reason::NoRule | Reason::Excluded | Reason::RuleDeny) => {
                 counters.denied_packets += self.packets;
                 counters.denied_bytes += self.bytes;
             }

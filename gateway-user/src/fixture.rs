@@ -45,6 +45,7 @@ pub fn dropped(port: u16) -> Dropped {
         reason: "no_rule".to_owned(),
         rule: None,
         generation: Generation(5),
+        excluded: None,
         nearest: Some(NearMiss { rule: RuleId(17), differs: Difference::Port { allowed } }),
     }
 }

@@ -64,6 +64,7 @@ fn dropped(port: u16) -> Dropped {
         reason: "no_rule".to_owned(),
         rule: None,
         generation: Generation(5),
+        excluded: None,
         nearest: Some(NearMiss {
             rule: RuleId(17),
             differs: Difference::Port { allowed: vec!["443".parse().unwrap()] },

@@ -11,6 +11,7 @@ use crate::layout::{
 use crate::packet::{Kind, Packet};
 use crate::reason::Reason;
 
+mod excluded;
 mod flow;
 mod fragment;
 mod limit;
@@ -28,6 +29,8 @@ use flow::{ABSENT, LIVE, Speaker, Turn, begin, follow, glance, verdict_of};
 pub trait Tables {
     /// Bank and generation; read once a packet, so that one packet sees one generation.
     fn state(&self) -> State;
+    /// The set of what no resource covers.
+    fn excluded(&self) -> u32;
     /// Index of the peer that owns an address.
     fn peer(&self, key: &PeerKey) -> Option<u32>;
     /// Profile of a peer in a bank.
@@ -222,7 +225,7 @@ pub fn hypothetical<T: Tables>(tables: &T, source: &PeerKey, tuple: &FlowKey, no
     let now = Now::at(tables, now_ns);
     let mut profile = nobody();
     match profile_of(tables, source, Reason::UnknownSource, &now, &mut profile) {
-        None => verdict_of(&profile, &decide(tables, &profile, tuple, now_ns)),
+        None => verdict_of(tables, &profile, tuple, &decide(tables, &profile, tuple, now_ns)),
         Some(reason) => Verdict::drop(profile.peer, reason),
     }
 }

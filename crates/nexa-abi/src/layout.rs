@@ -27,6 +27,17 @@ pub const DEFAULT_DENY_SLOT: u32 = 0;
 /// Where packets are counted that are admitted without a rule.
 pub const IMPLICIT_SLOT: u32 = 1;
 
+/// Positions in the STATE map.
+pub mod state {
+    /// The [`super::State`]: which generation is live.
+    pub const LIVE: u32 = 0;
+    /// The set of what no resource covers, [`super::EMPTY_SET`] before the first policy. Programs read it apart from the
+    /// generation: around a swap a packet may be refused for a reason of the other one.
+    pub const EXCLUDED: u32 = 1;
+    /// How many there are.
+    pub const COUNT: u32 = 2;
+}
+
 /// The set of a peer for whom no rule speaks. Never in the DEST map.
 pub const EMPTY_SET: u32 = 0;
 
@@ -38,7 +49,7 @@ pub const EMPTY_CLASS: u32 = 0;
 
 /// Names of the maps, as the object declares them and as they are pinned.
 pub mod map {
-    /// One [`super::State`].
+    /// [`super::state`] → a word.
     pub const STATE: &str = "STATE";
     /// [`super::PeerKey`] → [`super::PeerValue`].
     pub const PEERS: &str = "PEERS";

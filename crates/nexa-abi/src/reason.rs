@@ -49,6 +49,9 @@ reasons! {
     Inconsistent = 9, "inconsistent";
     /// A rule allows it, but the peer has begun too many flows too fast.
     NewFlowLimit = 10, "new_flow_limit";
+    /// No rule speaks of it, and no range of a resource ever does: it is to the gateway itself, to other devices, or to
+    /// addresses that are no host's.
+    Excluded = 11, "excluded";
 }
 
 const _: () = assert!(Reason::ALL.len() <= MAX_REASONS);

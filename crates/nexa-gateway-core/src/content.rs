@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 
-use nexa_abi::layout::{DestKey, PeerKey, PeerValue, PortsKey, PortsValue, Profile, State, map};
+use nexa_abi::layout::{DestKey, PeerKey, PeerValue, PortsKey, PortsValue, Profile, State, map, state};
 use nexa_types::Generation;
 use nexa_wire::local::{MapDrift, Verified};
 use sha2::{Digest as _, Sha256};
@@ -11,8 +11,10 @@ use sha2::{Digest as _, Sha256};
 /// All entries of the maps that decide; of PROFILES, those of the live bank that are not zero.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Content {
-    /// STATE.
+    /// STATE: the live generation.
     pub state: State,
+    /// STATE: the set of what no resource covers.
+    pub excluded: u32,
     /// PEERS.
     pub peers: BTreeMap<PeerKey, PeerValue>,
     /// PROFILES, by position.
@@ -26,7 +28,9 @@ pub struct Content {
 impl Content {
     /// How `found` differs from this, which is what should be there.
     pub fn compare(&self, found: &Self) -> Verified {
-        let state = |content: &Self| BTreeMap::from([((), content.state)]);
+        let state = |content: &Self| {
+            BTreeMap::from([(state::LIVE, content.state.0), (state::EXCLUDED, content.excluded.into())])
+        };
         Verified {
             generation: Generation(self.state.generation()),
             maps: vec![
@@ -109,6 +113,7 @@ mod tests {
         assert_eq!(counts(|found| found.peers.retain(|_, value| value.peer != 2)), [1, 0, 0]);
         assert_eq!(counts(|found| found.profiles.extend([(1, Profile::default())])), [0, 1, 0]);
         assert_eq!(counts(|found| found.state = State::new(4)), [0, 0, 1]);
+        assert_eq!(counts(|found| found.excluded = 4), [0, 0, 1]);
         assert_eq!(counts(|found| *found.dest.values_mut().next().unwrap() = 6), [0, 0, 1]);
     }
 }

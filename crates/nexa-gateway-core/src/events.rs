@@ -141,7 +141,7 @@ impl Aggregator {
 }
 
 impl Folded {
-    /// The same in the words of the wire, without the rule that came closest.
+    /// The same in the words of the wire, without the rule that came closest and without what is excluded.
     pub fn dropped(&self, clocks: &Clocks) -> Dropped {
         let event = &self.last;
         let reason = Reason::ALL.iter().find(|reason| **reason as u32 == event.what);
@@ -159,6 +159,7 @@ impl Folded {
             reason: reason.map_or("unknown", |reason| reason.as_str()).to_owned(),
             rule: (event.rule != 0).then_some(RuleId(event.rule)),
             generation: Generation(event.generation),
+            excluded: None,
             nearest: None,
         }
     }

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use chrono::{DateTime, Utc};
 use nexa_abi::layout::{FlowKey, PeerKey};
 use nexa_abi::packet::{ICMP, ICMPV6, TCP, UDP};
+use nexa_abi::reason::Reason;
 use nexa_policy::explain::{self as policy, Difference};
 use nexa_policy::{Decision, Model, Probe};
 use nexa_types::Protocol;
@@ -102,8 +103,18 @@ pub fn explain(
         Decision::Allow(rule) => Word::Allow { rule },
         Decision::Deny(rule) => Word::Deny { rule },
         Decision::NoRule => Word::NoRule,
+        Decision::Excluded => excluded(snapshot, local, packet.probe.destination),
     };
     Ok((word, explained.nearest.map(near_miss)))
+}
+
+/// The word on a packet that no rule speaks of, to an address that no resource covers. `local` as in [`explain()`].
+pub fn excluded(snapshot: &Snapshot, local: &[IpAddr], destination: IpAddr) -> Word {
+    match model::exclusion(&snapshot.network, local, destination) {
+        Some(what) => Word::Excluded { what },
+        // The maps that said so are of another policy.
+        None => Word::Drop { reason: Reason::Excluded.as_str().to_owned() },
+    }
 }
 
 /// The rules of a snapshot, ready to be asked about many packets.

@@ -14,7 +14,7 @@ use nexa_abi::layout::{
 use nexa_policy::compile::{ClassId, CompiledPeer, SetId, Touched};
 use nexa_types::{DeviceId, RuleId};
 
-use self::numbers::Numbers;
+use self::numbers::{Numbers, Renumbered};
 use crate::content::Content;
 use crate::lower::{DestEntry, Edition, Lowered, LoweredPeer, PortsEntry};
 use crate::room::Room;
@@ -43,6 +43,8 @@ pub struct Plan {
     pub patches: Vec<(u32, Patch)>,
     /// Into STATE: the flip. The bank stays where there are patches.
     pub state: State,
+    /// Into STATE, with the flip: the set of what no resource covers.
+    pub excluded: u32,
     /// From PEERS, after the flip: addresses without a device.
     pub delete_peers: Vec<PeerKey>,
     /// From DEST, after the flip and a grace period: bits and key.
@@ -93,6 +95,8 @@ pub struct Installer {
     /// Sets whose entries hold the numbers of their classes in the maps.
     sets: Numbers<DestEntry>,
     classes: Numbers<PortsEntry>,
+    /// The set of what no resource covers.
+    excluded: u32,
     slots: Slots,
     /// By which deadlines of entries were computed: an instant is one deadline for all of them.
     clocks: Clocks,
@@ -246,6 +250,7 @@ impl Installer {
         self.plan_rules(lowered, &scope, &mut plan);
         self.plan_classes(lowered, &scope, &mut plan);
         self.plan_sets(lowered, &scope, &mut plan);
+        self.plan_excluded(lowered, &mut plan);
         self.plan_peers(lowered, &scope, &mut plan);
         let before = (self.live.clone(), self.written);
         // By the clocks of before, so that a deadline stays what it was.
@@ -279,7 +284,8 @@ impl Installer {
     /// Plans that `devices` are gone at once, whatever room there is: it takes none. Sets are left for the next plan.
     pub fn expel(&mut self, devices: &BTreeSet<DeviceId>) -> Plan {
         self.generation += 2;
-        let mut plan = Plan { state: State::new(self.generation), ..Plan::default() };
+        let mut plan =
+            Plan { state: State::new(self.generation), excluded: self.excluded, ..Plan::default() };
         let bank = plan.state.bank();
         for device in devices {
             let Some(Installed { index, addresses, .. }) = self.peers.remove(device) else { continue };
@@ -313,6 +319,7 @@ impl Installer {
         });
         Content {
             state: State::new(self.generation),
+            excluded: self.excluded,
             peers: self.addresses().collect(),
             profiles: self.live.iter().copied().collect(),
             dest: dest.collect(),
@@ -384,13 +391,14 @@ impl Installer {
             }
             Scope::Everything(all) => self.sets.replace(all.sets.iter().copied().map(content)),
         };
-        for (set, number) in renumbered.added {
-            plan.insert_dest.extend(set.iter().map(|entry| dest(*entry, number)));
-        }
-        for (set, number) in renumbered.gone {
-            let keys = set.iter().map(|entry| dest(*entry, number)).map(|(bits, key, _)| (bits, key));
-            plan.delete_dest.extend(keys);
-        }
+        plan.renumber_sets(renumbered);
+    }
+
+    fn plan_excluded(&mut self, lowered: &Lowered, plan: &mut Plan) {
+        let (number, renumbered) = self.sets.exchange(self.excluded, lowered.excluded());
+        plan.renumber_sets(renumbered);
+        self.excluded = number;
+        plan.excluded = number;
     }
 
     fn plan_peers(&mut self, lowered: &Lowered, scope: &Scope, plan: &mut Plan) {
@@ -480,6 +488,18 @@ impl Installer {
         let installed = Installed { index, addresses, epoch };
         self.peers.insert(device, installed);
         Some(installed)
+    }
+}
+
+impl Plan {
+    fn renumber_sets(&mut self, Renumbered { added, gone }: Renumbered<DestEntry>) {
+        for (set, number) in added {
+            self.insert_dest.extend(set.iter().map(|entry| dest(*entry, number)));
+        }
+        for (set, number) in gone {
+            let keys = set.iter().map(|entry| dest(*entry, number)).map(|(bits, key, _)| (bits, key));
+            self.delete_dest.extend(keys);
+        }
     }
 }
 

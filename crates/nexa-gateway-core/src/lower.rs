@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use nexa_abi::layout::{DestKey, Family, MAX_PEERS, MAX_RULES, PeerKey};
+use nexa_abi::layout::{DestKey, EMPTY_CLASS, Family, MAX_PEERS, MAX_RULES, PeerKey};
 use nexa_policy::Compiler;
 use nexa_policy::compile::{Change, ClassId, CompiledPeer, Expansion, SetId, Touched};
 use nexa_policy::model::IMPLICIT;
@@ -340,6 +340,14 @@ impl Lowered {
     pub fn set_entries(&self, id: SetId, number: impl Fn(ClassId) -> u32) -> Arc<[DestEntry]> {
         let prefixes = self.compiler.set(id).map(|set| set.iter());
         prefixes.into_iter().flatten().map(|(cidr, class)| dest_entry(cidr, number(class))).collect()
+    }
+
+    /// What no resource covers, as entries of a set in which nothing is granted.
+    pub fn excluded(&self) -> Arc<[DestEntry]> {
+        let excluded = self.compiler.excluded();
+        let is_widest = |cidr: &&Cidr| !excluded.iter().any(|wide| wide != *cidr && wide.covers(**cidr));
+        let widest: BTreeSet<&Cidr> = excluded.iter().filter(is_widest).collect();
+        widest.into_iter().map(|cidr| dest_entry(*cidr, EMPTY_CLASS)).collect()
     }
 
     /// Sets with any of some classes.

@@ -6,6 +6,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use nexa_policy::Compiler;
 use nexa_policy::model::{Effect, Implicit, Model, Peer, Resource, Rule, Subject, Traffic};
 use nexa_types::{Cidr, DeviceId, PortRange, Protocol, PublicKey, ResourceId, RuleId};
+use nexa_wire::local::Exclusion;
 use nexa_wire::snapshot::{self, Snapshot};
 
 mod parts;
@@ -136,24 +137,39 @@ pub(crate) fn implicit(network: &snapshot::Network) -> Vec<Implicit> {
 
 /// Addresses that no resource covers, also not 0.0.0.0/0 and ::/0.
 pub(crate) fn excluded(network: &snapshot::Network, local: &[IpAddr]) -> Vec<Cidr> {
+    exclusions(network, local).map(|(cidr, _)| cidr).collect()
+}
+
+/// What an address is that no resource covers; nothing of all others.
+pub fn exclusion(network: &snapshot::Network, local: &[IpAddr], address: IpAddr) -> Option<Exclusion> {
+    exclusions(network, local).find(|(cidr, _)| cidr.contains(address)).map(|(_, what)| what)
+}
+
+/// What is excluded, and as what. Of an address that is several, the first holds.
+fn exclusions<'a>(
+    network: &snapshot::Network,
+    local: &'a [IpAddr],
+) -> impl Iterator<Item = (Cidr, Exclusion)> + use<'a> {
     let v4 = |a, b, c, d, length| IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), length));
     let v6 = |address: [u16; 8], length| IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::from(address), length));
     let fixed = [
-        v4(0, 0, 0, 0, 8),                              // this network, RFC 1122
-        v4(127, 0, 0, 0, 8),                            // loopback
-        v4(169, 254, 0, 0, 16),                         // link-local, and the metadata services of clouds
-        v4(224, 0, 0, 0, 4),                            // multicast
-        v4(240, 0, 0, 0, 4),                            // reserved, and broadcast
-        v6([0; 8], 127),                                // unspecified and loopback
-        v6([0, 0, 0, 0, 0, 0xffff, 0, 0], 96),          // IPv4-mapped
-        v6([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10),          // link-local
-        v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254], 128), // the metadata service of AWS
-        v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8),           // multicast
+        (v4(0, 0, 0, 0, 8), Exclusion::Unspecified), // "this network", RFC 1122
+        (v4(127, 0, 0, 0, 8), Exclusion::Loopback),
+        (v4(169, 254, 169, 254, 32), Exclusion::Metadata),
+        (v4(169, 254, 0, 0, 16), Exclusion::LinkLocal),
+        (v4(224, 0, 0, 0, 4), Exclusion::Multicast),
+        (v4(240, 0, 0, 0, 4), Exclusion::Reserved), // broadcast, too
+        (v6([0; 8], 128), Exclusion::Unspecified),
+        (v6([0, 0, 0, 0, 0, 0, 0, 1], 128), Exclusion::Loopback),
+        (v6([0, 0, 0, 0, 0, 0xffff, 0, 0], 96), Exclusion::MappedV4),
+        (v6([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10), Exclusion::LinkLocal),
+        (v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254], 128), Exclusion::Metadata), // of AWS
+        (v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8), Exclusion::Multicast),
     ];
+    let pools = [network.pool_v4, network.pool_v6].map(|pool| (pool, Exclusion::TunnelPool));
     fixed
         .into_iter()
-        .filter_map(|net| Cidr::new(net).ok())
-        .chain([network.pool_v4, network.pool_v6])
-        .chain(local.iter().copied().map(Cidr::host))
-        .collect()
+        .filter_map(|(net, what)| Some((Cidr::new(net).ok()?, what)))
+        .chain(local.iter().map(|address| (Cidr::host(*address), Exclusion::Gateway)))
+        .chain(pools)
 }

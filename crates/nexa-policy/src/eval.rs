@@ -39,6 +39,8 @@ pub enum Decision {
     Deny(RuleId),
     /// No rule speaks of it.
     NoRule,
+    /// No rule speaks of it, and no prefix of a resource covers where it goes.
+    Excluded,
 }
 
 /// Asks every rule that speaks at an instant.
@@ -68,7 +70,15 @@ pub fn eval(model: &Model, peer: &Peer, probe: &Probe, at: DateTime<Utc>) -> Dec
     {
         return Decision::Allow(IMPLICIT);
     }
-    matching(Effect::Allow).map_or(Decision::NoRule, Decision::Allow)
+    let silent = if model.excludes(probe.destination) { Decision::Excluded } else { Decision::NoRule };
+    matching(Effect::Allow).map_or(silent, Decision::Allow)
+}
+
+impl Model {
+    /// Whether an address is one that no prefix of a resource covers. Of a device it may be all the same.
+    pub fn excludes(&self, address: IpAddr) -> bool {
+        self.excluded.iter().any(|cidr| cidr.contains(address))
+    }
 }
 
 fn covers(model: &Model, resource: &Resource, probe: &Probe) -> bool {
@@ -78,10 +88,7 @@ fn covers(model: &Model, resource: &Resource, probe: &Probe) -> bool {
 impl Resource {
     /// Whether an address is one of this destination: of a device that it names, or in a prefix and not excluded.
     pub fn holds(&self, model: &Model, address: IpAddr) -> bool {
-        let in_prefix = || {
-            self.cidrs.iter().any(|cidr| cidr.contains(address))
-                && !model.excluded.iter().any(|cidr| cidr.contains(address))
-        };
+        let in_prefix = || self.cidrs.iter().any(|cidr| cidr.contains(address)) && !model.excludes(address);
         let of_device = |peer: &&Peer| peer.addresses.contains(&address);
         let named = |peer: &Peer| self.devices.iter().any(|subject| subject.includes(peer));
         model.peers.iter().find(of_device).is_some_and(named) || in_prefix()

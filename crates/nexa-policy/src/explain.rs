@@ -50,7 +50,7 @@ pub fn explain(model: &Model, peer: &Peer, probe: &Probe, at: DateTime<Utc>) -> 
     let decision = eval(model, peer, probe, at);
     let nearest = match decision {
         Decision::Allow(_) | Decision::Deny(_) => None,
-        Decision::NoRule => nearest(model, peer, probe, at),
+        Decision::NoRule | Decision::Excluded => nearest(model, peer, probe, at),
     };
     Explanation { decision, nearest }
 }
@@ -58,7 +58,7 @@ pub fn explain(model: &Model, peer: &Peer, probe: &Probe, at: DateTime<Utc>) -> 
 fn nearest(model: &Model, peer: &Peer, probe: &Probe, at: DateTime<Utc>) -> Option<NearMiss> {
     // What no resource covers is not one thing away from being granted, unless it is a device.
     let is_device = model.peers.iter().any(|peer| peer.addresses.contains(&probe.destination));
-    if !is_device && model.excluded.iter().any(|cidr| cidr.contains(probe.destination)) {
+    if !is_device && model.excludes(probe.destination) {
         return None;
     }
     model

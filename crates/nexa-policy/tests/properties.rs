@@ -184,6 +184,7 @@ fn look_up(model: &Model, compiled: &Compiler, peer: &Peer, probe: &Probe, at: D
     match (lowest(Effect::Deny), lowest(Effect::Allow)) {
         (Some(rule), _) => Decision::Deny(rule),
         (None, Some(rule)) => Decision::Allow(rule),
+        (None, None) if model.excludes(probe.destination) => Decision::Excluded,
         (None, None) => Decision::NoRule,
     }
 }
@@ -368,7 +369,8 @@ proptest! {
     fn without_rules_only_what_is_implicit_passes(model in model(), probe in probe(), at in at()) {
         let model = Model { rules: vec![], ..model };
         let decision = eval(&model, &model.peers[0], &probe, at);
-        prop_assert!(matches!(decision, Decision::NoRule | Decision::Allow(IMPLICIT)));
+        let silent = if model.excludes(probe.destination) { Decision::Excluded } else { Decision::NoRule };
+        prop_assert!(decision == silent || decision == Decision::Allow(IMPLICIT), "{:?}", decision);
     }
 
     #[test]
@@ -413,7 +415,7 @@ proptest! {
             peer.addresses.clear();
         }
         let decision = eval(&model, &model.peers[0], &probe, at);
-        prop_assert!(matches!(decision, Decision::NoRule | Decision::Allow(IMPLICIT)), "{:?}", decision);
+        prop_assert!(matches!(decision, Decision::Excluded | Decision::Allow(IMPLICIT)), "{:?}", decision);
     }
 
     #[test]
@@ -428,7 +430,7 @@ proptest! {
             resource.devices.clear();
         }
         let unnamed = eval(&model, &model.peers[0], &probe, at);
-        prop_assert_eq!(unnamed, Decision::NoRule);
+        prop_assert!(matches!(unnamed, Decision::NoRule | Decision::Excluded), "{:?}", unnamed);
         let is_device = model.peers.iter().any(|peer| peer.addresses.contains(&probe.destination));
         prop_assert!(is_device || named == unnamed, "{:?}", named);
     }
@@ -439,7 +441,7 @@ proptest! {
         let explanation = explain(&model, peer, &probe, at);
         prop_assert_eq!(explanation.decision, eval(&model, peer, &probe, at));
         if let Some(miss) = explanation.nearest {
-            prop_assert_eq!(explanation.decision, Decision::NoRule);
+            prop_assert!(matches!(explanation.decision, Decision::NoRule | Decision::Excluded));
             let rule = model.rules.iter().find(|rule| rule.id == miss.rule).unwrap();
             prop_assert_eq!(rule.effect, Effect::Allow);
         }

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use nexa_types::{Generation, Protocol, RuleId};
 use serde::{Deserialize, Serialize};
 
-use crate::local::{NearMiss, Query};
+use crate::local::{Exclusion, NearMiss, Query};
 
 /// Like packets that were dropped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +32,9 @@ pub struct Dropped {
     pub rule: Option<RuleId>,
     /// The generation of the kernel's maps that dropped the last of them.
     pub generation: Generation,
+    /// What they were for, where that is why no rule speaks of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub excluded: Option<Exclusion>,
     /// Of packets that no rule speaks of, the rule that came closest to allowing them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nearest: Option<NearMiss>,

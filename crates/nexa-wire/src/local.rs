@@ -209,11 +209,40 @@ pub enum Word {
     },
     /// No rule speaks of it, so it is dropped.
     NoRule,
+    /// No rule speaks of it, and no range of a resource covers where it goes.
+    Excluded {
+        /// What that is.
+        what: Exclusion,
+    },
     /// It is dropped before any rule is asked.
     Drop {
         /// The name of the reason, as metrics have it.
         reason: String,
     },
+}
+
+/// Destinations that no range of a resource covers, whatever it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exclusion {
+    /// Devices: a rule reaches those that it names.
+    TunnelPool,
+    /// The gateway's own addresses.
+    Gateway,
+    /// "This network" and no address at all, RFC 1122.
+    Unspecified,
+    /// Loopback.
+    Loopback,
+    /// Link-local.
+    LinkLocal,
+    /// Where clouds tell a host its credentials.
+    Metadata,
+    /// Multicast.
+    Multicast,
+    /// Reserved, and broadcast.
+    Reserved,
+    /// IPv4 in the guise of IPv6.
+    MappedV4,
 }
 
 /// An allow rule that would have allowed the packet, but for one thing.

@@ -114,9 +114,14 @@ fn drops_of_the_local_socket_have_this_shape_and_read_like_this() {
     let denied =
         DROPPED.replace("no_rule", "rule_deny").replace(r#""generation""#, r#""rule":9,"generation""#);
     let denied = denied.split(r#","nearest""#).next().unwrap();
+    let excluded = DROPPED
+        .replace("no_rule", "excluded")
+        .replace("10.20.0.10", "100.96.0.3")
+        .replace(r#""generation":5"#, r#""generation":5,"excluded":"tunnel_pool""#);
+    let excluded = excluded.split(r#","nearest""#).next().unwrap();
     let peer = r#""device":"0199e7a0-0000-7000-8000-000000000004","name":"laptop","owner":"Ada""#;
     let text = format!(
-        r#"{{"answer":"drops","drops":[{{{peer},{DROPPED}}},{{{peer},{denied}}},{{{UNREADABLE}}}],"missed":0}}"#
+        r#"{{"answer":"drops","drops":[{{{peer},{DROPPED}}},{{{peer},{denied}}},{{{peer},{excluded}}},{{{UNREADABLE}}}],"missed":0}}"#
     );
     let answer: Answer = serde_json::from_str(&text).unwrap();
     assert_eq!(serde_json::to_string(&answer).unwrap(), text);
@@ -129,6 +134,8 @@ fn drops_of_the_local_socket_have_this_shape_and_read_like_this() {
              rule speaks of it; rule 17 allows 443, you used 8443 (3 packets, generation 5)",
             "2026-11-25T02:00:01Z laptop of Ada: tcp 100.96.0.2 port 40000 to 10.20.0.10 port 8443, refused by rule 9 (3 \
              packets, generation 5)",
+            "2026-11-25T02:00:01Z laptop of Ada: tcp 100.96.0.2 port 40000 to 100.96.0.3 port 8443, refused, because no range \
+             of a resource covers devices; a rule has to name them (3 packets, generation 5)",
             "2026-11-25T02:00:00Z no device: unreadable, dropped: malformed (1 packet, generation 5)",
         ]
     );
@@ -164,7 +171,7 @@ fn a_doctor_s_report_reads_like_this() {
 }
 
 /// Each question and answer of the local socket, as it stands on the wire.
-const LOCAL: [&str; 12] = [
+const LOCAL: [&str; 13] = [
     r#"{"version":1,"ask":"status"}"#,
     r#"{"version":1,"ask":"explain","peer":"laptop","destination":"10.20.0.10","protocol":"tcp","port":8443}"#,
     r#"{"version":1,"ask":"verify"}"#,
@@ -177,6 +184,7 @@ const LOCAL: [&str; 12] = [
     r#"{"answer":"flows","flows":[],"total":0}"#,
     r#"{"answer":"explained","device":"0199e7a0-0000-7000-8000-000000000004","name":"laptop","owner":"Ada","query":{"peer":"laptop","destination":"10.20.0.10","protocol":"tcp","port":443},"revision":7,"generation":3,"policy":{"verdict":"no_rule"},"nearest":{"rule":17,"differs":"time","next":"2026-11-26T07:00:00Z"},"kernel":{"verdict":"no_rule"}}"#,
     r#"{"answer":"explained","device":"0199e7a0-0000-7000-8000-000000000004","name":"laptop","owner":"Ada","query":{"peer":"laptop","destination":"10.20.0.10","protocol":"tcp","port":443},"revision":7,"generation":3,"policy":{"verdict":"no_rule"},"nearest":{"rule":17,"differs":"time"},"kernel":{"verdict":"no_rule"}}"#,
+    r#"{"answer":"explained","device":"0199e7a0-0000-7000-8000-000000000004","name":"laptop","owner":"Ada","query":{"peer":"laptop","destination":"169.254.169.254","protocol":"tcp","port":80},"revision":7,"generation":3,"policy":{"verdict":"excluded","what":"metadata"},"kernel":{"verdict":"excluded","what":"metadata"}}"#,
 ];
 
 #[test]
@@ -215,6 +223,10 @@ fn answers_of_the_local_socket_read_like_this() {
     let text = "laptop of Ada to tcp 8443 of 10.20.0.10: refused, because no rule speaks of it\n  \
                 nearest: rule 17 allows 443, you used 8443\n  policy: revision 7, generation 3\n  kernel: the same\n";
     assert_eq!(refused.to_string(), text);
+    let Answer::Explained(excluded) = read(12) else { panic!() };
+    let text = "laptop of Ada to tcp 80 of 169.254.169.254: refused, because no range of a resource covers a cloud's \
+                metadata service\n  policy: revision 7, generation 3\n  kernel: the same\n";
+    assert_eq!(excluded.to_string(), text);
     let Answer::Explained(late) = read(5) else { panic!() };
     let text = "laptop of Ada to icmp of 10.20.0.10: allowed by rule 17\n  policy: revision 7, generation 3\n  \
                 kernel: dropped before any rule is asked: lease_expired\n";

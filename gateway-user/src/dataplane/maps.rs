@@ -150,6 +150,7 @@ impl Maps {
         for (position, patch) in &plan.patches {
             self.profiles.patch(*position, *patch);
         }
+        self.state.store_excluded(plan.excluded);
         self.state.store(plan.state);
     }
 

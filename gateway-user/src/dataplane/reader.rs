@@ -10,7 +10,7 @@ use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use nexa_abi::engine::{self, Limit, Tables, Verdict};
 use nexa_abi::layout::{
     DestKey, FlowKey, FlowValue, FragmentKey, FragmentValue, MAX_PEERS, PeerKey, PeerValue, PortsKey,
-    PortsValue, Profile, State, Usage, map,
+    PortsValue, Profile, State, Usage, map, state,
 };
 use nexa_gateway_core::Content;
 
@@ -68,12 +68,14 @@ impl Reader {
     /// # Errors
     /// When the kernel refuses.
     pub fn content(&self) -> anyhow::Result<Content> {
-        let state = self.state.get(&0, 0).context("cannot read STATE")?;
-        let first = state.bank() * MAX_PEERS;
+        let live = self.state.get(&state::LIVE, 0).context("cannot read STATE")?;
+        let first = live.bank() * MAX_PEERS;
         let profiles = (first..first + MAX_PEERS).map(|position| (position, self.profiles.load(position)));
         let Whole { peers, dest, ports } = &self.whole;
+        let State(excluded) = self.state.get(&state::EXCLUDED, 0).context("cannot read STATE")?;
         Ok(Content {
-            state,
+            state: live,
+            excluded: excluded as u32,
             peers: peers.read()?.into_iter().collect(),
             profiles: profiles.filter(|(_, profile)| *profile != Profile::default()).collect(),
             dest: dest.read()?.into_iter().collect(),
@@ -86,7 +88,7 @@ impl Reader {
     /// # Errors
     /// When the kernel refuses.
     pub fn flows(&self) -> anyhow::Result<Vec<(FlowKey, FlowValue, u64)>> {
-        let bank = self.state.get(&0, 0).context("cannot read STATE")?.bank();
+        let bank = self.state.get(&state::LIVE, 0).context("cannot read STATE")?.bank();
         let now_ns = boot_clock_ns()?;
         let mut flows = Vec::new();
         for entry in self.flows.iter() {
@@ -105,11 +107,11 @@ impl Reader {
     /// # Errors
     /// When the kernel refuses.
     pub fn decide(&self, source: &PeerKey, tuple: &FlowKey) -> anyhow::Result<(Verdict, State)> {
-        let state = self.state.get(&0, 0).context("cannot read STATE")?;
-        let asked = Asked { maps: self, state, failure: RefCell::default() };
+        let live = self.state.get(&state::LIVE, 0).context("cannot read STATE")?;
+        let asked = Asked { maps: self, state: live, failure: RefCell::default() };
         let verdict = engine::hypothetical(&asked, source, tuple, boot_clock_ns()?);
         match asked.failure.into_inner() {
-            None => Ok((verdict, state)),
+            None => Ok((verdict, live)),
             Some(error) => Err(error).context("cannot read the policy maps"),
         }
     }
@@ -156,6 +158,10 @@ impl Asked<'_> {
 impl Tables for Asked<'_> {
     fn state(&self) -> State {
         self.state
+    }
+
+    fn excluded(&self) -> u32 {
+        self.found(self.maps.state.get(&state::EXCLUDED, 0)).map_or(0, |State(word)| word as u32)
     }
 
     fn peer(&self, key: &PeerKey) -> Option<u32> {

@@ -3,7 +3,7 @@
 use aya::maps::MapInfo;
 use nexa_abi::layout::{
     DROP_COUNTERS, DestKey, Event, FlowKey, FlowValue, FragmentKey, FragmentValue, MAX_PEERS, PeerCounters,
-    PeerKey, PeerValue, PortsKey, PortsValue, Profile, RuleCounters, State, Usage, map, rule_slots,
+    PeerKey, PeerValue, PortsKey, PortsValue, Profile, RuleCounters, State, Usage, map, rule_slots, state,
 };
 
 use super::Options;
@@ -61,7 +61,7 @@ pub fn of(options: &Options) -> Vec<Shape> {
     let entries = options.max_entries;
     let whole_keys = entries.min(MOST_WHOLE_KEYS);
     vec![
-        array(map::STATE, Kind::MappedArray, size_of::<State>(), 1),
+        array(map::STATE, Kind::MappedArray, size_of::<State>(), state::COUNT),
         shape(map::PEERS, Kind::Hash, size_of::<PeerKey>(), size_of::<PeerValue>(), options.max_addresses),
         array(map::PROFILES, Kind::MappedArray, size_of::<Profile>(), 2 * MAX_PEERS),
         shape(map::HOSTS, Kind::SparseHash, size_of::<DestKey>(), size_of::<u32>(), whole_keys),

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::atomic::Ordering;
 
 use aya::maps::MapData;
-use nexa_abi::layout::{State, map};
+use nexa_abi::layout::{State, map, state};
 
 use super::mapping::Mapping;
 
@@ -17,17 +17,22 @@ pub struct StateWord {
 impl StateWord {
     /// Maps the word.
     pub fn map(data: &MapData) -> anyhow::Result<Self> {
-        Ok(Self { memory: Mapping::of(map::STATE, data, 1)? })
+        Ok(Self { memory: Mapping::of(map::STATE, data, state::COUNT as usize)? })
     }
 
     /// The generation in force.
     pub fn load(&self) -> State {
-        State(self.memory.words()[0].load(Ordering::Acquire))
+        State(self.memory.words()[state::LIVE as usize].load(Ordering::Acquire))
     }
 
     /// Puts a generation in force, after all that it refers to was written.
     pub fn store(&self, state: State) {
-        self.memory.words()[0].store(state.0, Ordering::Release);
+        self.memory.words()[state::LIVE as usize].store(state.0, Ordering::Release);
+    }
+
+    /// Says which set is that of what no resource covers.
+    pub fn store_excluded(&self, set: u32) {
+        self.memory.words()[state::EXCLUDED as usize].store(set.into(), Ordering::Release);
     }
 }
 

@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use nexa_gateway_core::explain::Rules;
+use nexa_gateway_core::model;
 use nexa_types::Generation;
-use nexa_wire::local::PeerName;
+use nexa_wire::local::{Exclusion, PeerName};
 use nexa_wire::snapshot::{Peer, Snapshot};
 
 use crate::gateway::lock;
@@ -68,6 +69,11 @@ impl Policy {
             self.peers.get_or_init(|| self.snapshot.peers.iter().enumerate().flat_map(addresses).collect());
         let peer = self.snapshot.peers.get(*peers.get(&address)?)?;
         Some(PeerName { device: peer.device, name: peer.name.clone(), owner: peer.owner.clone() })
+    }
+
+    /// What an address is that no resource covers.
+    pub fn exclusion(&self, address: IpAddr) -> Option<Exclusion> {
+        model::exclusion(&self.snapshot.network, &self.local, address)
     }
 
     /// Its rules. Reading them takes a while, the first time.

@@ -12,6 +12,7 @@ use nexa_abi::layout::FLOW_BEGAN;
 use nexa_abi::reason::Reason;
 use nexa_gateway_core::events::{Aggregator, Clocks, Folded};
 use nexa_types::Generation;
+use nexa_wire::drops::Direction;
 use nexa_wire::local::{NearMiss, PeerDrop};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -145,9 +146,18 @@ impl Explainer {
             // Who it was is known also of a generation that is forgotten, from the next one.
             let named = policy.clone().or_else(|| self.policies.newest());
             let peer = named.zip(address).and_then(|(policy, address)| policy.name(address));
-            if folded.last.what == Reason::NoRule as u32
+            let is_excluded = folded.last.what == Reason::Excluded as u32;
+            if (is_excluded || folded.last.what == Reason::NoRule as u32)
                 && let (Some(policy), Some(route)) = (&policy, dropped.route)
             {
+                if is_excluded {
+                    // To a device goes what it answers, which the policy allows no longer.
+                    let asked = match dropped.direction {
+                        Direction::Ingress => route.destination,
+                        Direction::Egress => route.source,
+                    };
+                    dropped.excluded = policy.exclusion(asked);
+                }
                 self.turn_to(dropped.generation);
                 let key = (route.source, route.destination, route.protocol, route.destination_port);
                 if let Some(answer) = self.answers.get(&key) {
@@ -179,9 +189,10 @@ impl Explainer {
 
 #[cfg(test)]
 mod tests {
-    use nexa_abi::layout::{Direction, Event, FlowKey};
+    use nexa_abi::layout::Direction::{Egress, Ingress};
+    use nexa_abi::layout::{Event, FlowKey};
     use nexa_types::RuleId;
-    use nexa_wire::local::Difference;
+    use nexa_wire::local::{Difference, Exclusion};
 
     use super::*;
     use crate::fixture;
@@ -208,7 +219,7 @@ mod tests {
             peer: 0,
             rule: 0,
             what: Reason::NoRule as u32,
-            direction: Direction::Ingress as u32,
+            direction: Ingress as u32,
             length_bytes: 60,
             untold: 0,
             tuple,
@@ -251,5 +262,28 @@ mod tests {
         // What a rule refuses has no rule that came close.
         let denied = Event { what: Reason::RuleDeny as u32, rule: 3, ..event(device, 8443, 5) };
         assert!(tell(&mut explainer, &[denied]).drops[0].dropped.nearest.is_none());
+    }
+
+    #[test]
+    fn what_is_excluded_is_told_with_what_it_is() {
+        let policies = Arc::new(Policies::default());
+        let mut explainer = Explainer::new(Arc::clone(&policies));
+        policies.note(Generation(5), &Arc::new(fixture::snapshot()), &[IpAddr::from([192, 0, 2, 7])]);
+        let mut told = |destination: [u8; 4], direction| {
+            let mut event = event([100, 96, 0, 2], 443, 5);
+            event.what = Reason::Excluded as u32;
+            event.direction = direction as u32;
+            event.tuple.destination[..4].copy_from_slice(&destination);
+            if direction == Egress {
+                event.tuple = event.tuple.reversed();
+            }
+            tell(&mut explainer, &[event]).drops.remove(0).dropped
+        };
+        for direction in [Ingress, Egress] {
+            assert_eq!(told([100, 96, 0, 3], direction).excluded, Some(Exclusion::TunnelPool));
+            assert_eq!(told([192, 0, 2, 7], direction).excluded, Some(Exclusion::Gateway));
+            assert_eq!(told([224, 0, 0, 1], direction).excluded, Some(Exclusion::Multicast));
+        }
+        assert!(told([10, 20, 0, 10], Ingress).excluded.is_none(), "of another policy");
     }
 }

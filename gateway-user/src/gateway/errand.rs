@@ -103,6 +103,7 @@ impl Gateway {
     fn explain(&self, query: Query) -> anyhow::Result<Explained> {
         let in_force = self.something_in_force()?;
         let peer = find(&in_force.snapshot, &query.peer)?;
+        let destination = query.destination;
         let packet = explain::Packet::of(&query, peer)?;
         let (policy, nearest) = explain(&in_force.snapshot, &in_force.local, peer, &packet, Utc::now())?;
         let reader = Arc::clone(&lock(&self.dataplane).reader());
@@ -114,7 +115,10 @@ impl Gateway {
             generation: Generation(state.generation()),
             policy,
             nearest,
-            kernel: word(verdict),
+            kernel: match verdict.dropped {
+                Some(Reason::Excluded) => explain::excluded(&in_force.snapshot, &in_force.local, destination),
+                _ => word(verdict),
+            },
         })
     }
 }

@@ -12,7 +12,7 @@ use nexa_abi::layout::{
 };
 use nexa_types::{PublicKey, Revision};
 use nexa_wire::gateway::FromGateway;
-use nexa_wire::local::{Answer, Explained, Verified, Word};
+use nexa_wire::local::{Answer, Exclusion, Explained, Verified, Word};
 use nexa_wire::snapshot::{Sealed, Snapshot};
 
 use super::client::Client;
@@ -86,6 +86,16 @@ fn what_is_explained_is_what_happens_to_packets() {
                 });
                 line.unwrap().split(' ').next_back().unwrap().parse::<u64>().unwrap()
             };
+            for (destination, what) in [
+                ("169.254.169.254", Exclusion::Metadata),
+                ("100.96.0.1", Exclusion::Gateway),
+                ("fd6e:7861::99", Exclusion::TunnelPool),
+            ] {
+                let words = format!("--peer laptop --dst {destination} --proto tcp --port 80");
+                let explained = explain(&host, &words);
+                let word = Word::Excluded { what };
+                assert_eq!((&explained.policy, &explained.kernel), (&word, &word), "{words}");
+            }
             for (protocol, number, port, allowed) in
                 [("tcp", 6, 443, true), ("tcp", 6, 8443, false), ("udp", 17, 443, false)]
             {
@@ -95,8 +105,7 @@ fn what_is_explained_is_what_happens_to_packets() {
                 assert_eq!((&explained.policy, &explained.kernel), (&word, &word), "{words}");
 
                 let before = dropped(&mut daemon);
-                let send =
-                    ["timeout", "5", "bash", "-c", &format!("echo > /dev/{protocol}/10.20.0.10/{port}")];
+                let send = ["bash", "-c", &format!("echo > /dev/{protocol}/10.20.0.10/{port}")];
                 let mut sender = client.place.command("").args(send).stderr(Stdio::null()).spawn().unwrap();
                 if allowed {
                     let wanted = |packet: &super::lab::Packet| {

@@ -15,6 +15,7 @@ use nexa_gateway_core::{Content, Plan};
 #[derive(Default)]
 pub struct HostTables {
     state: Cell<State>,
+    excluded: Cell<u32>,
     peers: HashMap<PeerKey, u32>,
     profiles: HashMap<u32, Profile>,
     dest: HashMap<(u32, [u8; 20]), u32>,
@@ -55,6 +56,7 @@ impl HostTables {
                 Patch::Own(set) => profile.own = *set,
             }
         }
+        self.excluded.set(plan.excluded);
         self.state.set(plan.state);
         for key in &plan.delete_peers {
             assert!(self.peers.remove(key).is_some(), "{key:?} is not there");
@@ -86,6 +88,7 @@ impl HostTables {
         let profiles = self.profiles.iter().filter(|(position, _)| is_live(position));
         Content {
             state,
+            excluded: self.excluded.get(),
             peers: self.peers.iter().map(|(key, peer)| (*key, PeerValue { peer: *peer })).collect(),
             profiles: profiles
                 .filter(|(_, profile)| **profile != Profile::default())
@@ -120,6 +123,10 @@ impl HostTables {
 impl Tables for HostTables {
     fn state(&self) -> State {
         self.state.get()
+    }
+
+    fn excluded(&self) -> u32 {
+        self.excluded.get()
     }
 
     fn peer(&self, key: &PeerKey) -> Option<u32> {

@@ -180,6 +180,7 @@ const fn verdict(device: DeviceId, word: Decision) -> Expected {
             Expected::Drop { device: Some(device), reason: Reason::RuleDeny, rule: rule.0 }
         }
         Decision::NoRule => refused(Some(device), Reason::NoRule),
+        Decision::Excluded => refused(Some(device), Reason::Excluded),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Flows: conversations that were admitted, and when they are over.
 
+use super::excluded::silence;
 use super::word::{allows, decide};
 use super::{Now, Tables, Verdict};
 use crate::layout::{
@@ -104,7 +105,7 @@ struct Occasion {
 #[inline(never)]
 fn settle<T: Tables>(tables: &T, key: &FlowKey, profile: &Profile, occasion: &Occasion) -> Verdict {
     let word = decide(tables, profile, key, occasion.now_ns);
-    let mut verdict = verdict_of(profile, &word);
+    let mut verdict = verdict_of(tables, profile, key, &word);
     if allows(&word) {
         if occasion.fresh && !may_begin(tables, profile.peer, occasion.now_ns) {
             verdict.dropped = Some(Reason::NewFlowLimit);
@@ -163,10 +164,15 @@ const fn flow_of(profile: &Profile, value: &PortsValue, phase: u32, now_ns: u64)
     }
 }
 
-pub(super) const fn verdict_of(profile: &Profile, word: &PortsValue) -> Verdict {
+pub(super) fn verdict_of<T: Tables>(
+    tables: &T,
+    profile: &Profile,
+    tuple: &FlowKey,
+    word: &PortsValue,
+) -> Verdict {
     let dropped = match word.verdict() {
         ALLOW | ALLOW_LAPSING => None,
-        SILENT => Some(Reason::NoRule),
+        SILENT => Some(silence(tables, tuple)),
         _ => Some(Reason::RuleDeny),
     };
     Verdict { dropped, peer: profile.peer, rule: word.rule, slot: word.slot(), began: false }

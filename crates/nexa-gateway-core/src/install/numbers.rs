@@ -84,6 +84,13 @@ impl<T: Eq + Hash> Numbers<T> {
         renumbered
     }
 
+    /// Somebody who is none of the compiler's has other content now than that of the number he `had`; returns his new one.
+    pub fn exchange(&mut self, had: u32, entries: Arc<[T]>) -> (u32, Renumbered<T>) {
+        let mut added = Vec::new();
+        let number = self.acquire(entries, &mut added);
+        (number, Renumbered { added, gone: self.release(had).into_iter().collect() })
+    }
+
     /// Of some contents, lets nobody who comes have the number that they have.
     pub fn forget(&mut self, which: impl Fn(&[T]) -> bool) {
         self.by_content.retain(|content, _| !which(&content.entries));

@@ -145,6 +145,11 @@ impl Compiler {
         self.classes.get(id)
     }
 
+    /// What no prefix of a resource covers.
+    pub fn excluded(&self) -> &[Cidr] {
+        &self.excluded
+    }
+
     /// The rules as they are.
     pub const fn rules(&self) -> &HashMap<RuleId, Rule> {
         &self.tables.rules

@@ -7,8 +7,8 @@ use chrono::SecondsFormat;
 use nexa_types::Protocol;
 
 use super::{
-    Difference, Explained, Flow, MapDrift, NearMiss, PeerDrop, PeerName, PeerStatus, Phase, Query, Status,
-    Verified, Word,
+    Difference, Exclusion, Explained, Flow, MapDrift, NearMiss, PeerDrop, PeerName, PeerStatus, Phase, Query,
+    Status, Verified, Word,
 };
 use crate::drops::Route;
 
@@ -99,8 +99,25 @@ impl Display for Word {
             Self::Allow { rule } => write!(f, "allowed by rule {rule}"),
             Self::Deny { rule } => write!(f, "refused by rule {rule}"),
             Self::NoRule => f.write_str("refused, because no rule speaks of it"),
+            Self::Excluded { what } => write!(f, "refused, because no range of a resource covers {what}"),
             Self::Drop { reason } => write!(f, "dropped before any rule is asked: {reason}"),
         }
+    }
+}
+
+impl Display for Exclusion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TunnelPool => "devices; a rule has to name them",
+            Self::Gateway => "the gateway's own addresses",
+            Self::Unspecified => "unspecified addresses",
+            Self::Loopback => "loopback addresses",
+            Self::LinkLocal => "link-local addresses",
+            Self::Metadata => "a cloud's metadata service",
+            Self::Multicast => "multicast addresses",
+            Self::Reserved => "reserved addresses",
+            Self::MappedV4 => "IPv4 addresses written as IPv6",
+        })
     }
 }
 
@@ -173,10 +190,11 @@ impl Display for PeerDrop {
             Some(route) => write!(f, "{route}, ")?,
             None => write!(f, "unreadable, ")?,
         }
-        match (dropped.rule, dropped.reason.as_str()) {
-            (Some(rule), _) => write!(f, "{}", Word::Deny { rule })?,
-            (None, "no_rule") => write!(f, "{}", Word::NoRule)?,
-            (None, reason) => write!(f, "dropped: {reason}")?,
+        match (dropped.rule, dropped.excluded, dropped.reason.as_str()) {
+            (Some(rule), ..) => write!(f, "{}", Word::Deny { rule })?,
+            (None, Some(what), _) => write!(f, "{}", Word::Excluded { what })?,
+            (None, None, "no_rule") => write!(f, "{}", Word::NoRule)?,
+            (None, None, reason) => write!(f, "dropped: {reason}")?,
         }
         if let Some(nearest) = dropped.nearest_sentence() {
             write!(f, "; {nearest}")?;

@@ -8,7 +8,7 @@ use crate::flows::granted;
 use crate::{Answer, apply, open, run};
 
 /// As [`granted`], where the resource is also the second device.
-fn to_each_other() -> Snapshot {
+pub fn to_each_other() -> Snapshot {
     let mut snapshot = granted();
     snapshot.resources[0].devices = vec![Subject::Device(snapshot.peers[1].device)];
     snapshot

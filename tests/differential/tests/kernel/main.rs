@@ -16,6 +16,7 @@ use nexa_gateway_core::lower;
 use nexa_wire::snapshot::Snapshot;
 
 mod devices;
+mod excluded;
 mod flows;
 mod fragments;
 mod killed;

@@ -12,6 +12,7 @@ use nexa_differential::craft::{echo_reply, end, flag, later_fragment, tcp, udp};
 use nexa_gateway::dataplane::{Dataplane, EGRESS, INGRESS, Options};
 use nexa_wire::snapshot::{Effect, Snapshot};
 
+use crate::devices::to_each_other;
 use crate::flows::{granted, revoked};
 use crate::restart::apart;
 use crate::{Answer, apply, apply_for, flat, run};
@@ -60,6 +61,21 @@ fn cases(reason: Reason) -> Vec<Case> {
             let ended = |dataplane: &mut Dataplane, _: &Path| flow_under(dataplane, &revoked());
             vec![
                 Case { direction: Ingress, packet: elsewhere, prepare: nothing, device: Some(FIRST), rule },
+                Case { direction: Egress, packet: answer, prepare: ended, device: Some(FIRST), rule },
+            ]
+        }
+        Reason::Excluded => {
+            let rule = Some("default_deny");
+            let other = end("100.96.0.3", 443);
+            let (asked, answer) = (tcp(peer, other, flag::SYN), tcp(other, peer, flag::ACK));
+            let ended = |dataplane: &mut Dataplane, _: &Path| {
+                apply(dataplane, &to_each_other());
+                let asked = tcp(end("100.96.0.2", 40_000), end("100.96.0.3", 443), flag::SYN);
+                assert_eq!(run(dataplane, INGRESS, &asked), Answer::Pass);
+                apply(dataplane, &granted());
+            };
+            vec![
+                Case { direction: Ingress, packet: asked, prepare: nothing, device: Some(FIRST), rule },
                 Case { direction: Egress, packet: answer, prepare: ended, device: Some(FIRST), rule },
             ]
         }

@@ -63,7 +63,7 @@ impl Tally {
             }
             Expected::Drop { device, reason, rule } => {
                 match reason {
-                    Reason::NoRule => self.add(Counter::DefaultDeny, bytes),
+                    Reason::NoRule | Reason::Excluded => self.add(Counter::DefaultDeny, bytes),
                     Reason::RuleDeny => self.add(Counter::Denied(rule), bytes),
                     _ => {}
                 }

@@ -17,11 +17,15 @@ use crate::{
     probe, ungranted, wait,
 };
 
+/// What is granted to nobody who tries.
+const NO_RULE: &str = "no_rule";
+
 /// Who tries to reach what.
 struct Attempt {
     what: &'static str,
     client: usize,
     addresses: [SocketAddr; 2],
+    reason: &'static str,
 }
 
 pub(super) fn run(walk: &mut Walk<'_>) -> Result<String> {
@@ -29,10 +33,25 @@ pub(super) fn run(walk: &mut Walk<'_>) -> Result<String> {
     let lab = &walk.lab;
     let second = lab.clients[1].profile()?.address;
     let attempts = [
-        Attempt { what: "another port", client: 0, addresses: SERVER.sockets(port::NEVER) },
-        Attempt { what: "another host", client: 0, addresses: OTHER_SERVER.sockets(port::HTTP) },
-        Attempt { what: "without a grant", client: 1, addresses: SERVER.sockets(port::HTTP) },
-        Attempt { what: "the other client", client: 0, addresses: second.sockets(port::HTTP) },
+        Attempt { what: "another port", client: 0, addresses: SERVER.sockets(port::NEVER), reason: NO_RULE },
+        Attempt {
+            what: "another host",
+            client: 0,
+            addresses: OTHER_SERVER.sockets(port::HTTP),
+            reason: NO_RULE,
+        },
+        Attempt {
+            what: "without a grant",
+            client: 1,
+            addresses: SERVER.sockets(port::HTTP),
+            reason: NO_RULE,
+        },
+        Attempt {
+            what: "the other client",
+            client: 0,
+            addresses: second.sockets(port::HTTP),
+            reason: "excluded",
+        },
     ];
     // A listener that would answer, so that silence is the gateway's doing.
     let _listening = listen(&lab.network.clients[1], second.sockets(port::HTTP))?;
@@ -105,14 +124,14 @@ fn refused(walk: &Walk<'_>, attempt: &Attempt) -> Result<String> {
     let tries = attempt.addresses.len() as u64;
     let peer = &[("peer", device)][..];
     let reasons = deltas(&before, &after, "nexavpn_peer_drops_total", peer);
-    let Some((reason, _)) = reasons.iter().find(|(_, count)| *count >= tries) else {
-        bail!("{tries} packets were dropped, but the peer's counters moved by {reasons:?}");
-    };
-    let all = deltas(&before, &after, "nexavpn_drops_total", &[]);
+    let reason = attempt.reason;
+    let is_counted = |(name, count): &(String, u64)| name == reason && *count >= tries;
     ensure!(
-        all.iter().any(|(name, count)| name == reason && *count >= tries),
-        "the peer's counter says {reason}, the gateway's moved by {all:?}"
+        reasons.iter().any(is_counted),
+        "{tries} packets were dropped as {reason}, but the peer's counters moved by {reasons:?}"
     );
+    let all = deltas(&before, &after, "nexavpn_drops_total", &[]);
+    ensure!(all.iter().any(is_counted), "the peer's counter says {reason}, the gateway's moved by {all:?}");
     Ok(format!("{}: {reason}", attempt.what))
 }
 
