@@ -16,6 +16,7 @@ use nexa_gateway_core::lower;
 use nexa_wire::snapshot::Snapshot;
 
 mod devices;
+mod events;
 mod excluded;
 mod flows;
 mod fragments;
@@ -28,6 +29,7 @@ mod reasons;
 mod refused_calls;
 mod reload;
 mod restart;
+mod skb;
 mod specification;
 mod swap;
 mod tally;
