@@ -118,7 +118,7 @@ fn what_is_refused_is_told_to_who_asks_who_follows_and_the_control_plane() {
             let first: Answer = serde_json::from_str(&as_json.line()).unwrap();
             assert!(matches!(first, Answer::Drops { .. }), "those that were come first: {first:?}");
 
-            let send = ["timeout", "5", "bash", "-c", "echo > /dev/tcp/10.20.0.10/8443"];
+            let send = ["bash", "-c", "echo > /dev/tcp/10.20.0.10/8443"];
             let mut sender = scene.client.place.command("").args(send).stderr(Stdio::null()).spawn().unwrap();
             wait_for("the refusal to be told", || scene.told(Some(8443)) > 0);
             let words = "laptop of Ada: tcp 100.96.0.2 port ";
