@@ -4,7 +4,8 @@
 //! UDP socket and back, without a channel, lock or allocation per packet. Only `boringtun::noise` is used.
 //!
 //! The parts, pure ones first:
-//! - `lpm`: longest-prefix match over allowed IPs; `wheel`: coarse timers; `packet`: inner headers; `offload`: cutting large TCP.
+//! - `lpm`: longest-prefix match over allowed IPs; `wheel`: coarse timers; `packet`: inner headers; `offload`: cutting large
+//!   TCP and datagrams sent together, and joining them.
 //! - `table`: the peers and their three lookups (public key, receiver index, address).
 //! - `core`: what happens to each datagram, packet and timer.
 //! - `platform`: the TUN device and the UDP socket of this operating system.
