@@ -8,6 +8,7 @@
 //!   TCP and datagrams sent together, and joining them.
 //! - `table`: the peers and their three lookups (public key, receiver index, address).
 //! - `core`: what happens to each datagram, packet and timer.
+//! - `spin`: whether to look again before sleeping.
 //! - `platform`: the TUN device and the UDP socket of this operating system.
 //! - `engine`: the handle that the rest of the program holds.
 //! - `uapi`: the socket by which `wg` shows and sets a tunnel.
@@ -29,6 +30,7 @@ mod offload;
 mod packet;
 mod peer;
 mod platform;
+mod spin;
 mod table;
 mod uapi;
 mod wheel;
