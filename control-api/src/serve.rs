@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -10,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::app::{App, Database};
-use crate::http::{self, Serving};
+use crate::http;
 
 /// How long requests may go on after the order to stop.
 const GRACE: Duration = Duration::from_secs(10);
@@ -22,10 +23,10 @@ const GRACE: Duration = Duration::from_secs(10);
 pub async fn serve(
     listen: SocketAddr,
     database: &Database,
-    serving: Serving<'_>,
+    web: Option<&Path>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
-    if let Some(folder) = serving.web {
+    if let Some(folder) = web {
         let index = folder.join("index.html");
         anyhow::ensure!(
             index.is_file(),
@@ -56,8 +57,7 @@ pub async fn serve(
             tracing::debug!(%error, "a connection keeps its delay");
         }
     });
-    let service = http::router(app.clone(), serving).into_make_service_with_connect_info::<SocketAddr>();
-    let server = axum::serve(listener, service).with_graceful_shutdown(stop);
+    let server = axum::serve(listener, http::router(app.clone(), web)).with_graceful_shutdown(stop);
     let overdue = async {
         match stopped.await {
             Ok(()) => tokio::time::sleep(GRACE).await,

@@ -5,7 +5,6 @@
 mod support;
 
 mod audit;
-mod audit_chain;
 mod authorization;
 mod bootstrap;
 mod command_line;

@@ -15,8 +15,10 @@ use boringtun::x25519;
 pub(crate) use apply::{Addition, Change, Update};
 
 use crate::drops::{DropCounts, DropReason};
+use crate::packet;
 use crate::peer::{Endpoint, Output};
 use crate::platform::{SendBatch, Tun, UdpSocket, WriteBatch};
+use crate::sources::Sources;
 use crate::table::PeerTable;
 use crate::wheel::Wheel;
 use crate::{PeerStatus, PrivateKey};
@@ -24,9 +26,6 @@ use crate::{PeerStatus, PrivateKey};
 /// Handshake messages with a right first MAC per second above which a cookie is demanded. One costs about 0.2 ms,
 /// so this is a fifth of a core.
 const HANDSHAKES_PER_SECOND: u64 = 1000;
-
-/// How long a way that takes no batches is not tried with one again; as long as the kernel remembers a path's MTU.
-const REFUSALS_LAST: Duration = Duration::from_secs(600);
 
 /// The largest datagram or packet.
 pub(crate) const MAX_PACKET: usize = 65_536;
@@ -37,7 +36,12 @@ pub(crate) struct Core {
     private: x25519::StaticSecret,
     public: x25519::PublicKey,
     limiter: RateLimiter,
+    /// Checks the first MAC and never asks for a cookie.
+    unlimited: RateLimiter,
     limiter_resets_at: Instant,
+    /// Handshake messages that the limiter has let pass its first check since it was last reset.
+    handshakes: u64,
+    sources: Sources,
     tun: Tun,
     socket: UdpSocket,
     peers: PeerTable,
@@ -47,7 +51,6 @@ pub(crate) struct Core {
     to_initiate: VecDeque<usize>,
     initiates_at: Instant,
     batch: SendBatch,
-    batch_forgets_at: Instant,
     to_device: WriteBatch,
     /// Where a segment of a large packet is put together; room for padding behind it.
     segment: Box<[u8]>,
@@ -61,12 +64,12 @@ impl Core {
         let public = x25519::PublicKey::from(private.secret());
         Self {
             private: private.secret().clone(),
-            batch: SendBatch::new(&socket),
-            batch_forgets_at: now + REFUSALS_LAST,
             public,
             limiter: RateLimiter::new(&public, HANDSHAKES_PER_SECOND),
+            unlimited: RateLimiter::new(&public, u64::MAX),
             limiter_resets_at: now + Duration::from_secs(1),
-            to_device: WriteBatch::new(&tun),
+            handshakes: 0,
+            sources: Sources::default(),
             tun,
             socket,
             peers: PeerTable::new(),
@@ -74,6 +77,8 @@ impl Core {
             due: Vec::new(),
             to_initiate: VecDeque::new(),
             initiates_at: now,
+            batch: SendBatch::new(),
+            to_device: WriteBatch::new(),
             segment: vec![0; MAX_PACKET + PADDING].into_boxed_slice(),
             drops: DropCounts::default(),
             now,
@@ -99,6 +104,8 @@ impl Core {
         self.private = private.secret().clone();
         self.public = x25519::PublicKey::from(&self.private);
         self.limiter = RateLimiter::new(&self.public, HANDSHAKES_PER_SECOND);
+        self.unlimited = RateLimiter::new(&self.public, u64::MAX);
+        self.handshakes = 0;
     }
 
     /// Sets the time that everything until the next call happens at.
@@ -132,6 +139,8 @@ impl Core {
     fn send(&mut self, slot: usize, output: &Output, to: Option<Endpoint>) {
         let &Output::Network(length) = output else { return };
         let Some(peer) = self.peers.get_mut(slot) else { return };
+        // Also when it cannot be sent: boringtun waits for the answer to this one.
+        peer.note_handshake(packet::handshake(&self.batch.space(&self.socket)[..length]));
         let Some(endpoint) = to.or(peer.endpoint) else { return self.drops.add(DropReason::NoEndpoint, 1) };
         self.batch.commit(length, &endpoint);
         peer.sent_bytes += length as u64;

@@ -10,7 +10,9 @@ pub enum DropReason {
     BadMac,
     /// Under load, and the handshake does not prove its source address: a cookie was sent instead.
     CookieSent,
-    /// A handshake of a key that is no peer, or that fails to authenticate.
+    /// Under load, and this source has begun as many handshakes as one may.
+    SourceLimit,
+    /// A handshake of a key that is no peer, that fails to authenticate, or that answers nothing we asked last.
     BadHandshake,
     /// A data message that does not authenticate, or whose session has ended.
     BadData,
@@ -34,11 +36,12 @@ pub enum DropReason {
 
 impl DropReason {
     /// All reasons.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Malformed,
         Self::UnknownReceiver,
         Self::BadMac,
         Self::CookieSent,
+        Self::SourceLimit,
         Self::BadHandshake,
         Self::BadData,
         Self::Replay,
@@ -58,6 +61,7 @@ impl DropReason {
             Self::UnknownReceiver => "unknown_receiver",
             Self::BadMac => "bad_mac",
             Self::CookieSent => "cookie_sent",
+            Self::SourceLimit => "source_limit",
             Self::BadHandshake => "bad_handshake",
             Self::BadData => "bad_data",
             Self::Replay => "replay",

@@ -4,11 +4,9 @@
 //! UDP socket and back, without a channel, lock or allocation per packet. Only `boringtun::noise` is used.
 //!
 //! The parts, pure ones first:
-//! - `lpm`: longest-prefix match over allowed IPs; `wheel`: coarse timers; `packet`: inner headers; `offload`: cutting large
-//!   TCP and datagrams sent together, and joining them.
+//! - `lpm`: longest-prefix match over allowed IPs; `wheel`: coarse timers; `packet`: inner headers; `sources`: shares under load; `offload`: cutting large TCP.
 //! - `table`: the peers and their three lookups (public key, receiver index, address).
 //! - `core`: what happens to each datagram, packet and timer.
-//! - `spin`: whether to look again before sleeping.
 //! - `platform`: the TUN device and the UDP socket of this operating system.
 //! - `engine`: the handle that the rest of the program holds.
 //! - `uapi`: the socket by which `wg` shows and sets a tunnel.
@@ -18,6 +16,8 @@
 //! data under a live session or the answer to our own handshake, never a handshake initiation, which can be
 //! a replay. The engine never deletes the interface: address, routes and programs on it outlive the process.
 
+#[cfg(test)]
+mod by_hand;
 mod config;
 mod core;
 mod desired;
@@ -30,7 +30,7 @@ mod offload;
 mod packet;
 mod peer;
 mod platform;
-mod spin;
+mod sources;
 mod table;
 mod uapi;
 mod wheel;

@@ -31,6 +31,23 @@ pub(crate) fn is_data(message: &[u8]) -> bool {
     message.first() == Some(&4)
 }
 
+/// A handshake message of ours, with the index that the other side is to send to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Handshake {
+    Initiation(u32),
+    Response(u32),
+}
+
+/// What handshake message these bytes of ours are, if any.
+pub(crate) fn handshake(message: &[u8]) -> Option<Handshake> {
+    let index = || sender_index(message);
+    match (message.first()?, message.len()) {
+        (1, 148) => index().map(Handshake::Initiation),
+        (2, 92) => index().map(Handshake::Response),
+        _ => None,
+    }
+}
+
 /// The receiver index that a handshake message of ours asks the other side to use.
 pub(crate) fn sender_index(handshake: &[u8]) -> Option<u32> {
     Some(u32::from_le_bytes(handshake.get(4..8)?.try_into().ok()?))

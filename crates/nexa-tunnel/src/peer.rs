@@ -8,11 +8,14 @@ use boringtun::noise::{Tunn, TunnResult};
 use boringtun::x25519;
 use nexa_types::{Cidr, PublicKey};
 
+use crate::packet::{self, Handshake};
 use crate::wheel::TICK;
 use crate::{PeerConfig, PeerStatus, PrivateKey};
 
 /// For so long after a packet boringtun may want to send something: its longest wait is 15 s.
 const ACTIVE: Duration = Duration::from_secs(16);
+/// Sessions that boringtun keeps, by index.
+const SESSIONS: u32 = 8;
 /// How often a peer without traffic is looked at while it has keys: to rekey late, expire them and erase them.
 const IDLE_TICK: Duration = Duration::from_secs(5);
 
@@ -41,6 +44,12 @@ pub(crate) struct Peer {
     pub(crate) endpoint: Option<Endpoint>,
     /// The index of the session that the peer asked for and has not used yet.
     pub(crate) unconfirmed: Option<u32>,
+    /// The index of the initiation whose answer is awaited: the last that was made.
+    asked: Option<u32>,
+    /// The index that boringtun has given out last.
+    last_index: u32,
+    /// The index of the session that is sent with.
+    current: Option<u32>,
     /// Packets wait inside boringtun for a session.
     pub(crate) queued: bool,
     pub(crate) last_handshake: Option<SystemTime>,
@@ -64,6 +73,9 @@ impl Peer {
             tunn: keys.tunn(config, index),
             endpoint: config.endpoint.map(Endpoint::new),
             unconfirmed: None,
+            asked: None,
+            last_index: index << 8,
+            current: None,
             queued: false,
             last_handshake: None,
             received_bytes: 0,
@@ -78,9 +90,45 @@ impl Peer {
     /// Forgets all keys and begins with those of `tunn`.
     pub(crate) fn replace_keys(&mut self, tunn: Tunn, now: Instant) {
         self.tunn = tunn;
-        self.unconfirmed = None;
+        self.last_index = self.index << 8;
+        (self.unconfirmed, self.asked, self.current) = (None, None, None);
         self.queued = false;
         self.timers_at = now;
+    }
+
+    /// Takes note of a handshake message that boringtun has made.
+    pub(crate) const fn note_handshake(&mut self, made: Option<Handshake>) {
+        match made {
+            Some(Handshake::Initiation(index)) => (self.asked, self.last_index) = (Some(index), index),
+            Some(Handshake::Response(index)) => self.last_index = index,
+            None => {}
+        }
+    }
+
+    /// Whether a response with this receiver index answers what was asked last.
+    pub(crate) fn awaits(&self, receiver: u32) -> bool {
+        self.asked == Some(receiver)
+    }
+
+    /// The other side has this session too, and it is the one to send with.
+    pub(crate) fn confirm(&mut self, receiver: u32) {
+        self.current = Some(receiver);
+        self.asked = self.asked.filter(|asked| *asked != receiver);
+    }
+
+    /// Before an initiation is answered: boringtun keeps sessions in a ring of eight by index, and the new one, which
+    /// the other side may never use, would take the place of the one that is sent with when eight tries have failed
+    /// between. Then one index is passed over (docs/adr/0014). `scratch` has room for a handshake message.
+    pub(crate) fn keep_session(&mut self, scratch: &mut [u8]) {
+        let Some(current) = self.current.filter(|_| self.has_session()) else { return };
+        let next = self.last_index.wrapping_add(1);
+        if next % SESSIONS == current % SESSIONS
+            && let TunnResult::WriteToNetwork(message) = self.tunn.format_handshake_initiation(scratch, true)
+        {
+            let passed_over = packet::handshake(message);
+            self.note_handshake(passed_over);
+            self.asked = None;
+        }
     }
 
     pub(crate) fn set_keepalive(&mut self, config: &PeerConfig) {
@@ -205,3 +253,6 @@ impl From<TunnResult<'_>> for Output {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use boringtun::noise::handshake::parse_handshake_anon;
 use boringtun::noise::{Packet, TunnResult};
 use nexa_types::PublicKey;
 
-use super::Core;
+use super::{Core, HANDSHAKES_PER_SECOND};
 use crate::drops::DropReason;
 use crate::packet::{self, Message};
 use crate::peer::{Endpoint, Output};
@@ -47,18 +47,48 @@ impl Core {
         Ok(())
     }
 
-    /// The first MAC is checked before anything else is computed, then a cookie is demanded under load.
-    fn handshake(&mut self, datagram: &[u8], message: Message, from: &Endpoint) -> Result<(), DropReason> {
+    /// The first MAC is checked before anything else is computed, then a cookie is demanded under load, and only
+    /// who has returned it is held to the share of one source.
+    fn verify<'a>(&mut self, datagram: &'a [u8], from: &Endpoint) -> Result<Packet<'a>, DropReason> {
         let mut cookie = [0; 64];
-        let verified = match self.limiter.verify_packet(Some(from.remote.ip()), datagram, &mut cookie) {
-            Ok(verified) => verified,
+        let source = from.remote.ip();
+        let verified = self.limiter.verify_packet(Some(source), datagram, &mut cookie);
+        if matches!(verified, Err(TunnResult::Err(_))) {
+            return Err(DropReason::BadMac);
+        }
+        let loaded = self.handshakes >= HANDSHAKES_PER_SECOND;
+        self.handshakes += 1;
+        match verified {
+            Ok(_) if loaded && !self.sources.admit(source, self.now) => Err(DropReason::SourceLimit),
+            Ok(verified) => Ok(verified),
             Err(TunnResult::WriteToNetwork(reply)) => {
                 let space = self.batch.space(&self.socket);
                 space[..reply.len()].copy_from_slice(reply);
                 self.batch.commit(reply.len(), from);
-                return Err(DropReason::CookieSent);
+                Err(DropReason::CookieSent)
             }
-            Err(_) => return Err(DropReason::BadMac),
+            Err(_) => Err(DropReason::BadMac),
+        }
+    }
+
+    /// The answer to what we asked last is no load, however many there are: we asked for it.
+    fn verify_answer<'a>(&mut self, datagram: &'a [u8], receiver: u32) -> Result<Packet<'a>, DropReason> {
+        let slot = self.peers.by_receiver(receiver).ok_or(DropReason::UnknownReceiver)?;
+        // An answer to an earlier try would become the session that we send with, while the other side has given it
+        // up for a later one (docs/adr/0014).
+        if !self.peers.get_mut(slot).is_some_and(|peer| peer.awaits(receiver)) {
+            return Err(DropReason::BadHandshake);
+        }
+        self.unlimited.verify_packet(None, datagram, &mut []).map_err(|_| DropReason::BadMac)
+    }
+
+    fn handshake(&mut self, datagram: &[u8], message: Message, from: &Endpoint) -> Result<(), DropReason> {
+        let verified = match message {
+            Message::Response { receiver } => self.verify_answer(datagram, receiver)?,
+            Message::Cookie { .. } => {
+                self.unlimited.verify_packet(None, datagram, &mut []).map_err(|_| DropReason::Malformed)?
+            }
+            _ => self.verify(datagram, from)?,
         };
         let slot = match (&verified, message) {
             (Packet::HandshakeInit(initiation), _) => {
@@ -76,6 +106,9 @@ impl Core {
         self.wake(slot);
         let space = self.batch.space(&self.socket);
         let peer = self.peers.get_mut(slot).ok_or(DropReason::UnknownReceiver)?;
+        if message == Message::Initiation {
+            peer.keep_session(space);
+        }
         let output = Output::from(peer.tunn.decapsulate(None, datagram, space));
         match (message, &output) {
             (_, Output::Failed(_)) => return Err(DropReason::BadHandshake),
@@ -86,6 +119,7 @@ impl Core {
             }
             (Message::Response { receiver }, _) => {
                 peer.last_handshake = Some(SystemTime::now());
+                peer.confirm(receiver);
                 self.send(slot, &output, Some(*from));
                 self.authentic(slot, receiver, from);
             }
@@ -105,6 +139,7 @@ impl Core {
         }
         if peer.unconfirmed == Some(receiver) {
             peer.unconfirmed = None;
+            peer.confirm(receiver);
             peer.last_handshake = Some(SystemTime::now());
         }
         if peer.queued {

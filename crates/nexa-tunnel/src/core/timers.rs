@@ -1,11 +1,13 @@
 use std::time::{Duration, Instant};
 
-use super::{Core, REFUSALS_LAST};
+use super::Core;
 use crate::peer::Output;
 use crate::wheel::TICK;
 
-/// Handshakes begun per tick when many peers are waiting for one: 200 a second, a twentieth of a core.
-const INITIATIONS_PER_TICK: usize = 50;
+/// Handshakes begun when many peers are waiting for one: so many every so often, 2,500 a second. That many come to
+/// a third of a core with their answers, and hold up packets by no more than a few milliseconds.
+const INITIATIONS: usize = 25;
+const INITIATIONS_EVERY: Duration = Duration::from_millis(10);
 
 impl Core {
     /// When [`Core::run_timers`] is to be called next.
@@ -18,12 +20,10 @@ impl Core {
     pub(crate) fn run_timers(&mut self) {
         if self.limiter_resets_at <= self.now {
             self.limiter.reset_count();
+            self.handshakes = 0;
+            self.sources.forget(self.now);
             self.tun.follow_mtu();
             self.limiter_resets_at = self.now + Duration::from_secs(1);
-        }
-        if self.batch_forgets_at <= self.now {
-            self.batch.forget_refusals();
-            self.batch_forgets_at = self.now + REFUSALS_LAST;
         }
         let mut due = std::mem::take(&mut self.due);
         self.wheel.expire(self.now, &mut due);
@@ -35,7 +35,7 @@ impl Core {
         }
         self.due = due;
         if self.initiates_at <= self.now && !self.to_initiate.is_empty() {
-            self.initiates_at = self.now + TICK;
+            self.initiates_at = self.now + INITIATIONS_EVERY;
             self.initiate_some();
         }
     }
@@ -94,7 +94,7 @@ impl Core {
     }
 
     fn initiate_some(&mut self) {
-        for _ in 0..INITIATIONS_PER_TICK {
+        for _ in 0..INITIATIONS {
             let Some(slot) = self.to_initiate.pop_front() else { return };
             if self.peers.get_mut(slot).is_some_and(|peer| peer.endpoint.is_some() && !peer.has_session()) {
                 self.wake(slot);
