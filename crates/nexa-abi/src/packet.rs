@@ -395,11 +395,11 @@ fn parse_embedded<B: Bytes + ?Sized>(bytes: &B, at: u32, tuple: &mut FlowKey) ->
     let quoted = bytes.load::<8>(transport.offset).ok_or(Reason::Malformed)?;
     match transport.protocol {
         TCP | UDP => set_ports(tuple, &quoted),
-        ICMP if quoted[0] == ECHO_REQUEST[0] => {
+        ICMP if [quoted[0], quoted[1]] == ECHO_REQUEST => {
             tuple.source_port = [quoted[4], quoted[5]];
             tuple.destination_port = ECHO_REQUEST;
         }
-        ICMPV6 if quoted[0] == ECHO_REQUEST_V6[0] => {
+        ICMPV6 if [quoted[0], quoted[1]] == ECHO_REQUEST_V6 => {
             tuple.source_port = [quoted[4], quoted[5]];
             tuple.destination_port = ECHO_REQUEST_V6;
         }

@@ -115,17 +115,18 @@ pub fn answer(rng: &mut Rng, question: &Question) -> Payload {
 }
 
 /// An error about a packet.
-pub fn report(rng: &mut Rng, v6: bool, mut about: Question) -> Payload {
+pub fn report(rng: &mut Rng, v6: bool, about: Question) -> Payload {
     let icmp = icmp_of(v6);
-    // Of a quoted request nobody looks at the code, of which there is but one.
-    if about.protocol == icmp.protocol && about.port >> 8 == u16::from(icmp.echo_request) {
-        about.port = icmp.request();
-    }
     let mut bytes = icmp_header(icmp.errors[rng.usize(0..icmp.errors.len())], rng.u8(0..5), 0);
     bytes.extend(network::plain(about.source, about.destination, about.protocol));
-    let quoted = carry(rng, &about);
+    let mut quoted = carry(rng, &about);
+    let is_icmp = about.protocol == icmp.protocol;
+    if is_icmp && rng.u8(0..4) == 0 {
+        // A code that no request has, in a quotation that reads like one otherwise.
+        quoted.bytes[1] = 1;
+    }
     bytes.extend(&quoted.bytes[..8]);
-    let icmp_but_no_request = about.protocol == icmp.protocol && about.port != icmp.request();
+    let icmp_but_no_request = is_icmp && quoted.bytes[..2] != icmp.request().to_be_bytes();
     let Nature::Asks { from_port, port, .. } = quoted.nature else { unreachable!("what carries a question") };
     let about = Question { from_port, port, ..about };
     let nature = match rng.u8(0..24) {

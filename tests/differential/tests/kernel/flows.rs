@@ -91,6 +91,27 @@ fn an_echo_request_is_no_reply() {
 }
 
 #[test]
+fn an_error_about_an_echo_is_about_a_request_and_nothing_that_resembles_one() {
+    let mut dataplane = open();
+    apply(&mut dataplane, &granted());
+    for (peer, server) in ends(77, 0) {
+        let asked = echo_request(peer, server);
+        assert_eq!(from_peer(&dataplane, &asked), Answer::Pass);
+        let about = |bytes: &[u8]| to_peer(&dataplane, &unreachable(server.address, peer.address, bytes));
+        assert_eq!(about(&asked), Answer::Pass);
+        let header_bytes = if peer.address.is_ipv4() { 20 } else { 40 };
+        for (position, value) in [(0, asked[header_bytes] + 1), (1, 1)] {
+            let mut other = asked.clone();
+            other[header_bytes + position] = value;
+            assert_eq!(about(&other), Answer::Drop, "type and code {:?}", &other[header_bytes..][..2]);
+        }
+        let mut other = asked.clone();
+        other[header_bytes + 5] += 1;
+        assert_eq!(about(&other), Answer::Drop, "another identifier");
+    }
+}
+
+#[test]
 fn an_error_passes_only_about_a_live_flow_and_in_its_direction() {
     let mut dataplane = open();
     apply(&mut dataplane, &granted());
