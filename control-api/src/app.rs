@@ -3,7 +3,7 @@
 //! [`App`] offers what nobody has to be known for: signing in, the bootstrap, health. Everything else hangs on a
 //! [`Caller`], an [`Admin`] or a [`GatewayStream`], which only authorization makes.
 
-mod audit;
+pub mod audit;
 mod bootstrap;
 mod caller;
 mod changes;
@@ -98,7 +98,7 @@ impl App {
     /// When the database is away or its URL is wrong, or the schema is of a newer version than this program.
     pub async fn start(database: &Database) -> anyhow::Result<(Self, Background)> {
         let store = Store::new(&database.url, database.max_connections)?;
-        store.migrate().await?;
+        prepare(&store).await?;
         let (sender, revisions) = watch::channel(Revision(0));
         let mut background = JoinSet::new();
         changes::spawn(&mut background, &store, sender);
@@ -120,7 +120,7 @@ impl App {
     /// As [`Self::start`].
     pub async fn migrate(database: &Database) -> anyhow::Result<()> {
         let store = Store::new(&database.url, 1)?;
-        store.migrate().await?;
+        prepare(&store).await?;
         store.close().await;
         Ok(())
     }
@@ -150,6 +150,12 @@ impl App {
     fn store(&self) -> &Store {
         &self.0.store
     }
+}
+
+/// Brings schema and audit log up to date.
+async fn prepare(store: &Store) -> anyhow::Result<()> {
+    store.migrate().await?;
+    Ok(store.chain_older_audit().await?)
 }
 
 impl Background {

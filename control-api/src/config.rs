@@ -8,6 +8,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use nexa_config::{FileRead, Program, Secret, SecretDeclaration, SecretFlag, SecretSource};
 
 use crate::app::Database;
+use crate::audit_chain::Anchor;
+use crate::http::TrustedProxies;
 
 /// The program, as far as its settings go.
 pub const PROGRAM: Program = Program {
@@ -22,7 +24,7 @@ pub const PROGRAM: Program = Program {
         file_read: FileRead::AtStart,
         needed_by: &["serve", "migrate", "bootstrap", "doctor"],
     }],
-    arguments: &[],
+    arguments: &["known", "export"],
 };
 
 /// The control plane of NexaVPN.
@@ -51,6 +53,9 @@ pub enum Command {
     Bootstrap(DatabaseArgs),
     /// Says whether the database is one to work with, and what to do; exit 1 if there is a problem.
     Doctor(DoctorArgs),
+    /// Verifies or exports the audit log.
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Prints the OpenAPI document.
     Openapi,
 }
@@ -64,6 +69,33 @@ pub struct ServeArgs {
     /// Folder of the built web app, served at /; without it only the API is.
     #[arg(long)]
     pub web_dir: Option<PathBuf>,
+    /// Addresses and prefixes of the proxies in front, with commas between: their X-Forwarded-For is believed.
+    #[arg(long, default_value = "", value_parser = trusted_proxies)]
+    pub trusted_proxies: TrustedProxies,
+    /// Where the database is.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+}
+
+/// What to do with the audit log.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Follows the log's chain of hashes; exit 1 if it is broken. Prints where it ends: keep that elsewhere.
+    Verify(VerifyArgs),
+    /// Prints the log, oldest first, an entry a line, as JSON.
+    Export(DatabaseArgs),
+}
+
+/// Which log to verify.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// What an earlier `verify` printed: the log must still pass there. Without it, a log that was made anew as a
+    /// whole, or cut off, looks whole.
+    #[arg(long, value_name = "POSITION:HASH", value_parser = anchor)]
+    pub known: Option<Anchor>,
+    /// An exported log, in place of the database's; - is standard input.
+    #[arg(long)]
+    pub export: Option<PathBuf>,
     /// Where the database is.
     #[command(flatten)]
     pub database: DatabaseArgs,
@@ -119,6 +151,14 @@ impl DatabaseArgs {
 fn listen_address(text: &str) -> Result<SocketAddr, &'static str> {
     text.parse()
         .map_err(|_| "an address and a port, such as 127.0.0.1:8080 or [::1]:8080; port 0 takes a free one")
+}
+
+fn trusted_proxies(text: &str) -> Result<TrustedProxies, &'static str> {
+    text.parse()
+}
+
+fn anchor(text: &str) -> Result<Anchor, &'static str> {
+    text.parse()
 }
 
 fn connections(text: &str) -> Result<u32, &'static str> {

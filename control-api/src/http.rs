@@ -2,6 +2,7 @@
 
 mod audit;
 mod bootstrap;
+mod client_address;
 mod device;
 mod drop;
 mod extract;
@@ -30,20 +31,33 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use crate::app::App;
 
+pub use client_address::TrustedProxies;
+
 /// The largest body that is read, bytes.
 const MAX_BODY_BYTES: usize = 64 << 10;
 
-/// All routes; behind them the files of the web app, where its folder is given.
-pub fn router(app: App, web: Option<&Path>) -> Router {
+/// How the API is served.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Serving<'a> {
+    /// Folder of the web app, whose files are behind the routes.
+    pub web: Option<&'a Path>,
+    /// Who may say on whose behalf he asks; nobody where it is left out.
+    pub trusted_proxies: Option<&'a TrustedProxies>,
+}
+
+/// All routes; behind them the files of the web app.
+pub fn router(app: App, serving: Serving<'_>) -> Router {
+    let trusted = serving.trusted_proxies.cloned().unwrap_or_default();
     let (routes, document) = documented().split_for_parts();
     let routes = routes.merge(SwaggerUi::new("/api/docs").url("/api/openapi.json", document));
-    let routes = match web {
+    let routes = match serving.web {
         Some(folder) => web::behind(routes, folder),
         None => routes.fallback(problem::no_such_route),
     };
     routes
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(axum::middleware::from_fn_with_state(trusted, client_address::note))
         .layer(axum::middleware::from_fn(request_log::log))
         .with_state(app)
 }

@@ -5,6 +5,7 @@
 //! for a [`app::Caller`] or an [`app::Admin`], which only authorization makes.
 
 pub mod app;
+pub mod audit_chain;
 pub mod config;
 pub mod http;
 pub mod model;

@@ -1,14 +1,17 @@
 //! `nexa-control`: the control plane.
-#![expect(clippy::print_stdout, reason = "`bootstrap` and `openapi` print what they are asked for")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "commands print what they are asked for")]
 
+use std::fs::File;
 use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use nexa_config::Inputs;
+use nexa_control::app::audit::{self, Verdict};
 use nexa_control::app::{App, doctor};
-use nexa_control::config::{Cli, Command, LogFormat, PROGRAM};
-use nexa_control::{http, serve};
+use nexa_control::config::{AuditCommand, Cli, Command, LogFormat, PROGRAM};
+use nexa_control::http::{self, Serving};
+use nexa_control::serve;
 use nexa_wire::doctor::Form;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -34,7 +37,9 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
                     _ = interrupt.recv() => {}
                 }
             };
-            serve::serve(args.listen, &args.database.database()?, args.web_dir.as_deref(), stop).await?;
+            let serving =
+                Serving { web: args.web_dir.as_deref(), trusted_proxies: Some(&args.trusted_proxies) };
+            serve::serve(args.listen, &args.database.database()?, serving, stop).await?;
         }
         Command::Migrate(args) => App::migrate(&args.database()?).await?,
         Command::Bootstrap(args) => {
@@ -49,11 +54,42 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
                 return Ok(ExitCode::FAILURE);
             }
         }
+        Command::Audit(command) => return audit(command).await,
         Command::Openapi => {
             println!("{}", http::openapi().to_pretty_json()?);
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn audit(command: AuditCommand) -> anyhow::Result<ExitCode> {
+    let args = match command {
+        AuditCommand::Export(args) => {
+            audit::export(&args.database()?, &mut io::BufWriter::new(io::stdout().lock())).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        AuditCommand::Verify(args) => args,
+    };
+    let verdict = match args.export.as_deref() {
+        None => audit::verify(&args.database.database()?, args.known).await?,
+        Some(path) if path == "-" => audit::verify_export(io::stdin().lock(), args.known)?,
+        Some(path) => {
+            let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
+            audit::verify_export(io::BufReader::new(file), args.known)?
+        }
+    };
+    match verdict {
+        Verdict::Whole(end) => {
+            println!("{end}");
+            return Ok(ExitCode::SUCCESS);
+        }
+        Verdict::Broken(broken) => eprintln!("the audit log is not as it was written: {broken}"),
+        Verdict::Unchained(rows) => eprintln!(
+            "{rows} rows are not in the chain: a server of an older version wrote them, or somebody else. A start of \
+             this version's server takes them in; look at them before"
+        ),
+    }
+    Ok(ExitCode::FAILURE)
 }
 
 /// Logs to standard error: standard output is for what was asked for.

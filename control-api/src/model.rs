@@ -11,7 +11,7 @@ mod resource;
 mod rule;
 mod user;
 
-pub use audit::{Actor, ActorKind, AuditEvent};
+pub use audit::{Actor, ActorKind, AuditEvent, ChainedEvent};
 pub use device::{Device, DeviceStatus, Profile, ProfileDevice, ProfileGateway};
 pub use gateway::{Gateway, GatewayWithToken};
 pub use group::{Group, Member};

@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -11,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::app::{App, Database};
-use crate::http;
+use crate::http::{self, Serving};
 
 /// How long requests may go on after the order to stop.
 const GRACE: Duration = Duration::from_secs(10);
@@ -23,10 +22,10 @@ const GRACE: Duration = Duration::from_secs(10);
 pub async fn serve(
     listen: SocketAddr,
     database: &Database,
-    web: Option<&Path>,
+    serving: Serving<'_>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
-    if let Some(folder) = web {
+    if let Some(folder) = serving.web {
         let index = folder.join("index.html");
         anyhow::ensure!(
             index.is_file(),
@@ -57,7 +56,8 @@ pub async fn serve(
             tracing::debug!(%error, "a connection keeps its delay");
         }
     });
-    let server = axum::serve(listener, http::router(app.clone(), web)).with_graceful_shutdown(stop);
+    let service = http::router(app.clone(), serving).into_make_service_with_connect_info::<SocketAddr>();
+    let server = axum::serve(listener, service).with_graceful_shutdown(stop);
     let overdue = async {
         match stopped.await {
             Ok(()) => tokio::time::sleep(GRACE).await,

@@ -90,6 +90,18 @@ impl Store {
         done
     }
 
+    /// Gives rows of the audit log that have no place in its chain one.
+    pub(crate) async fn chain_older_audit(&self) -> Result<()> {
+        loop {
+            let mut transaction = self.pool.begin().await?;
+            let all = audit::chain_older(&mut transaction, 1000).await?;
+            transaction.commit().await?;
+            if all {
+                return Ok(());
+            }
+        }
+    }
+
     /// A connection for reads, and for what is no change: heartbeats, reports, clearing away.
     pub(crate) async fn connection(&self) -> Result<PoolConnection<Postgres>> {
         Ok(self.pool.acquire().await?)

@@ -8,9 +8,10 @@ use nexa_config::{Inputs, Stop, read};
 use nexa_control::config::{Cli, Command, PROGRAM};
 
 /// Each setting with a value that is not its default.
-const SAMPLES: [(&str, &str); 7] = [
+const SAMPLES: [(&str, &str); 8] = [
     ("listen", "[::1]:1"),
     ("web_dir", "/usr/share/web"),
+    ("trusted_proxies", "10.0.0.0/8,fd00::1"),
     ("database_url", "postgres://nexa:canary@localhost/nexa"),
     ("database_url_file", "/dev/null"),
     ("database_connections", "5"),
@@ -106,6 +107,7 @@ fn values_are_refused_with_what_is_allowed() {
     for (flag, value, allowed) in [
         ("--listen", "8080", "127.0.0.1:8080"),
         ("--database-connections", "1", "from 4 to 1000"),
+        ("--trusted-proxies", "proxy.example", "10.0.0.1,fd00::/8"),
         ("--log-format", "xml", "text, json"),
         ("--log-filter", "loud=very", "debug"),
     ] {

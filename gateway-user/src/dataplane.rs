@@ -84,16 +84,17 @@ pub struct Dataplane {
     attachment: Attachment,
     max_rules: u32,
     meters: memory::Meters,
-    /// None until the first policy, and after a failed swap: the maps are then read before the next one.
+    /// What is in the maps; none before the first policy.
     installer: Option<Arc<Installer>>,
+    /// Whether nothing else is: after a failed swap the maps are read before the next one.
+    knows_maps: bool,
+    /// The same as `installer`, for the next plan: what plans is spoilt where the kernel does not take the plan. None where
+    /// it is to be made anew.
+    spare: Option<Installer>,
     reader: Arc<Reader>,
     counting: Arc<CounterMaps>,
     /// How often the maps were written: tells a reader whether they changed under it.
     writes: u64,
-    /// Devices of the policy in force, by the index that counters know them under.
-    devices: HashMap<u32, DeviceId>,
-    /// Rules of the policy in force, by the slot that counters know them under.
-    rules: Vec<(u32, RuleName)>,
 }
 
 impl Default for Options {
@@ -150,11 +151,11 @@ impl Dataplane {
             max_rules: options.max_rules,
             meters,
             installer: None,
+            knows_maps: false,
+            spare: None,
             reader,
             counting,
             writes: 0,
-            devices: HashMap::new(),
-            rules: rule_names(std::iter::empty()),
         })
     }
 
@@ -176,8 +177,8 @@ impl Dataplane {
         Ok(())
     }
 
-    /// Puts a policy in force, whole, until `lease_until`. Before it returns every packet sees it, and none of the
-    /// policy before. What only that one referred to waits for [`Self::remove_retired`].
+    /// Puts a policy in force, whole, until `lease_until`. When it returns, every packet that arrives is judged by it. What
+    /// only the policy before referred to waits for [`Self::remove_retired`].
     ///
     /// # Errors
     /// When it does not fit ([`is_overflow`]) or the kernel refuses. The policy before then stays in force.
@@ -186,22 +187,19 @@ impl Dataplane {
         if needed > capacity {
             return Err(Overflow { map: map::RULE_COUNTERS, needed, capacity }.into());
         }
-        self.writes += 1;
         let moment = Moment { boot_ns: boot_clock_ns()?, wall: Utc::now(), lease_until };
-        let before = self.installer.clone();
-        let (installer, plan, addresses) = match &before {
-            Some(before) => {
-                let mut installer = Installer::clone(before);
-                let plan = installer.plan(policy, moment);
-                (installer, plan, before.addresses().collect())
-            }
-            None => {
-                let found = self.maps.find()?;
-                let (installer, plan) = Installer::adopt(&found, policy, moment);
-                (installer, plan, found.peers.into_iter().collect())
-            }
-        };
-        self.install(installer, &plan, &addresses)
+        if self.knows_maps {
+            return self.step(|installer| installer.plan(policy, moment));
+        }
+        self.writes += 1;
+        let found = self.maps.find()?;
+        let (installer, plan) = Installer::adopt(&found, policy, moment);
+        let before: HashMap<PeerKey, PeerValue> = found.peers.into_iter().collect();
+        self.install(&installer, &plan, || before)?;
+        self.spare = None;
+        self.installer = Some(Arc::new(installer));
+        self.knows_maps = true;
+        Ok(self.generation())
     }
 
     /// Takes everything from some devices, at once and whatever room the maps have. To be followed by a policy without
@@ -210,37 +208,45 @@ impl Dataplane {
     /// # Errors
     /// When it is not known what is in the maps, or the kernel refuses.
     pub fn expel(&mut self, devices: &BTreeSet<DeviceId>) -> anyhow::Result<Generation> {
-        self.writes += 1;
-        let before = self.installer.clone().context("no policy is in force")?;
-        let mut installer = Installer::clone(&before);
-        let plan = installer.expel(devices);
-        self.install(installer, &plan, &HashMap::new())
+        self.step(|installer| installer.expel(devices))
     }
 
+    /// Goes on from what is in the maps.
+    fn step(&mut self, plan: impl Fn(&mut Installer) -> Plan) -> anyhow::Result<Generation> {
+        let before = self.installer.clone().filter(|_| self.knows_maps).context("no policy is in force")?;
+        self.writes += 1;
+        let mut installer = self.spare.take().unwrap_or_else(|| Installer::clone(&before));
+        let planned = plan(&mut installer);
+        self.install(&installer, &planned, || before.addresses().collect())?;
+        self.installer = Some(Arc::new(installer));
+        // It comes to the same: so nobody pays for a copy of everything. Somebody may be reading it, though.
+        self.spare = Arc::into_inner(before).map(|mut follower| {
+            plan(&mut follower);
+            follower
+        });
+        Ok(self.generation())
+    }
+
+    /// Carries out a plan, after which `installer` is what is in the maps. `before` are the addresses of the policy in force.
     fn install(
         &mut self,
-        installer: Installer,
+        installer: &Installer,
         plan: &Plan,
-        before: &HashMap<PeerKey, PeerValue>,
-    ) -> anyhow::Result<Generation> {
+        before: impl FnOnce() -> HashMap<PeerKey, PeerValue>,
+    ) -> anyhow::Result<()> {
         let generation = Generation(plan.state.generation());
-        self.make_room(&installer, plan)?;
+        self.make_room(installer, plan)?;
         if let Err(error) = self.maps.prepare(plan) {
-            if let Err(error) = self.maps.take_back(plan, before) {
+            if let Err(error) = self.maps.take_back(plan, &before()) {
                 tracing::error!("what was written of a policy cannot be taken back: {error:#}");
                 // Found and deleted by the next one.
-                self.installer = None;
+                self.knows_maps = false;
             }
             return Err(error.context(format!("generation {generation} cannot be installed")));
         }
         self.maps.flip(plan);
-        self.devices = installer.devices().collect();
-        self.rules = rule_names(installer.rules());
-        self.installer = Some(Arc::new(installer));
-        // The idle bank must be nobody's before anything writes to it, and so must what is deleted.
-        state::wait_for_programs();
         self.maps.retire(plan);
-        Ok(generation)
+        Ok(())
     }
 
     /// Makes sure that a plan fits before anything of it is written.
@@ -252,24 +258,33 @@ impl Dataplane {
         Ok(check(&self.maps)?)
     }
 
-    /// Whether entries of earlier policies wait to be deleted.
+    /// Whether there is something to do for [`Self::remove_retired`].
     pub fn has_retired(&self) -> bool {
-        self.maps.has_retired()
+        self.maps.has_retired() || self.lacks_spare()
     }
 
     /// Deletes some of what only earlier policies referred to, for a few milliseconds at most: between two calls a new
-    /// policy may come into force. What a daemon does not get to, the next one finds and deletes.
+    /// policy may come into force. What a daemon does not get to, the next one finds and deletes. Before that it does what
+    /// the next policy would have to wait for.
     ///
     /// # Errors
     /// When the kernel refuses; it may be tried again.
     pub fn remove_retired(&mut self) -> anyhow::Result<()> {
+        if self.lacks_spare() {
+            self.spare = self.installer.as_deref().cloned();
+        }
         self.maps.remove_retired()
+    }
+
+    const fn lacks_spare(&self) -> bool {
+        self.knows_maps && self.spare.is_none()
     }
 
     /// What is meant to be in the maps, under the number of the last write; none while that is not known, as after a
     /// swap that failed half-way.
     pub fn intent(&self) -> Option<(u64, Arc<Installer>)> {
-        Some((self.writes, Arc::clone(self.installer.as_ref()?)))
+        let installer = self.installer.as_ref().filter(|_| self.knows_maps)?;
+        Some((self.writes, Arc::clone(installer)))
     }
 
     /// The generation in force; 0 before the first policy.
@@ -292,16 +307,20 @@ impl Dataplane {
 
     /// Lets the next [`Self::apply`] believe nothing of what the maps hold: somebody else has written to them.
     pub fn distrust(&mut self) {
-        if let Some(installer) = self.installer.take() {
+        if let Some((_, installer)) = self.intent() {
             // Another bank may hold a generation whose sets are deleted.
             self.maps.reset(State::new(installer.generation()));
         }
+        self.knows_maps = false;
     }
 
     /// What is counted under the policy in force, to be read without holding anybody up.
     pub fn census(&self) -> Census {
-        let devices = self.devices.iter().map(|(index, device)| (*index, *device)).collect();
-        Census::new(self.generation(), devices, self.rules.clone(), Arc::clone(&self.counting))
+        // Lists of its own: who reads them for long would keep the next policy from planning in place.
+        let installer = self.installer.as_deref();
+        let devices = installer.into_iter().flat_map(Installer::devices).collect();
+        let rules = rule_names(installer.into_iter().flat_map(Installer::rules));
+        Census::new(self.generation(), devices, rules, Arc::clone(&self.counting))
     }
 
     /// Reads all counters.

@@ -1,3 +1,5 @@
+use std::net::IpAddr;
+
 use chrono::{TimeDelta, Utc};
 use nexa_types::UserId;
 use serde::Deserialize;
@@ -6,7 +8,7 @@ use uuid::Uuid;
 
 use super::caller::system_actor;
 use super::{App, Database, Error, Result, input, token};
-use crate::model::{Role, User};
+use crate::model::{Actor, Role, User};
 use crate::store::{AuditEntry, Store, bootstrap, user};
 
 /// How long a bootstrap token can be used.
@@ -26,12 +28,12 @@ pub struct BootstrapRequest {
 }
 
 impl App {
-    /// Makes the first owner, by a token that can be used once.
+    /// Makes the first owner, by a token that can be used once, for a request from this address.
     ///
     /// # Errors
     /// `bootstrap_closed` once there is an owner; `bootstrap_token_invalid` for a token that is unknown or past its
     /// time; what is wrong with name or password.
-    pub async fn bootstrap(&self, request: BootstrapRequest) -> Result<User> {
+    pub async fn bootstrap(&self, request: BootstrapRequest, address: Option<IpAddr>) -> Result<User> {
         let username = input::username(&request.username)?;
         input::password(&request.password)?;
         let token = token::hash(&request.token);
@@ -58,7 +60,7 @@ impl App {
             password_hash: &password_hash,
         };
         let owner = user::insert(db, owner).await?;
-        let actor = system_actor("bootstrap token");
+        let actor = Actor { address, ..system_actor("bootstrap token") };
         change.commit(AuditEntry::new(&actor, "user.bootstrap", owner.id).after(&owner)).await?;
         Ok(owner)
     }
@@ -85,7 +87,7 @@ impl App {
     /// `bootstrap_closed` once there is an owner; when the database is away.
     pub async fn make_bootstrap_token(database: &Database) -> anyhow::Result<String> {
         let store = Store::new(&database.url, 1)?;
-        store.migrate().await?;
+        super::prepare(&store).await?;
         let (token, hash) = token::new()?;
         let mut change = store.visible_change().await?;
         let db = change.connection();

@@ -1,3 +1,5 @@
+use std::net::IpAddr;
+
 use uuid::Uuid;
 
 use super::{App, Error, Result, token};
@@ -9,24 +11,25 @@ pub struct Caller {
     pub(super) app: App,
     pub(super) user: User,
     pub(super) session: Uuid,
+    address: Option<IpAddr>,
 }
 
 /// A signed-in administrator or owner. Only [`Caller::admin`] makes one.
 pub struct Admin(Caller);
 
 impl App {
-    /// Finds out who holds a session token.
+    /// Finds out who holds a session token, in a request from this address.
     ///
     /// # Errors
     /// [`Error::Unauthenticated`] where no session has it, or the session or its user is no longer valid.
-    pub async fn caller(&self, session_token: &str) -> Result<Caller> {
+    pub async fn caller(&self, session_token: &str, address: Option<IpAddr>) -> Result<Caller> {
         let mut db = self.store().connection().await?;
         let found = session::find(&mut db, &token::hash(session_token)).await?;
         let (session, user) = found.ok_or(Error::Unauthenticated {
             code: "unauthenticated",
             detail: "this session has ended; sign in again by POST /api/v1/sessions",
         })?;
-        Ok(Caller { app: self.clone(), user, session })
+        Ok(Caller { app: self.clone(), user, session, address })
     }
 }
 
@@ -56,7 +59,7 @@ impl Caller {
     }
 
     pub(super) fn actor(&self) -> Actor {
-        user_actor(&self.user)
+        user_actor(&self.user, self.address)
     }
 }
 
@@ -79,11 +82,11 @@ impl Admin {
 }
 
 /// A user as an audit row names him.
-pub(super) fn user_actor(user: &User) -> Actor {
-    Actor { kind: ActorKind::User, id: Some(user.id.0), name: user.username.clone() }
+pub(super) fn user_actor(user: &User, address: Option<IpAddr>) -> Actor {
+    Actor { kind: ActorKind::User, id: Some(user.id.0), name: user.username.clone(), address }
 }
 
 /// The control plane itself, as an audit row names it.
 pub(super) fn system_actor(name: &str) -> Actor {
-    Actor { kind: ActorKind::System, id: None, name: name.to_owned() }
+    Actor { kind: ActorKind::System, id: None, name: name.to_owned(), address: None }
 }

@@ -1,4 +1,5 @@
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -65,6 +66,7 @@ pub struct GatewayIdentity {
     app: App,
     id: GatewayId,
     token_hash: [u8; 32],
+    address: Option<IpAddr>,
 }
 
 /// A snapshot that a gateway has in force.
@@ -96,15 +98,15 @@ pub struct GatewayStream {
 }
 
 impl App {
-    /// Finds out which gateway holds a token.
+    /// Finds out which gateway holds a token, in a request from this address.
     ///
     /// # Errors
     /// `gateway_token_invalid`, logged once per token.
-    pub async fn gateway(&self, gateway_token: &str) -> Result<GatewayIdentity> {
+    pub async fn gateway(&self, gateway_token: &str, address: Option<IpAddr>) -> Result<GatewayIdentity> {
         let token_hash = token::hash(gateway_token);
         let found = gateway::by_token(&mut *self.store().connection().await?, &token_hash).await?;
         if let Some(id) = found {
-            return Ok(GatewayIdentity { app: self.clone(), id, token_hash });
+            return Ok(GatewayIdentity { app: self.clone(), id, token_hash, address });
         }
         if self.0.refused.is_new(token_hash) {
             tracing::warn!(
@@ -182,11 +184,15 @@ impl GatewayIdentity {
         );
         let mut change = self.app.store().change_beyond(known).await?;
         let gateway = gateway::get(change.connection(), self.id).await?.ok_or(Error::NotFound("gateway"))?;
-        let actor = Actor { kind: ActorKind::Gateway, id: Some(self.id.0), name: gateway.name };
+        let actor = self.actor(gateway.name);
         let after = network::revision(change.connection()).await?;
         let entry = AuditEntry::new(&actor, "network.number_on", "network");
         change.commit(entry.before(&ours.revision).after(&after)).await?;
         self.app.snapshot(self.id, &self.token_hash).await
+    }
+
+    fn actor(&self, name: String) -> Actor {
+        Actor { kind: ActorKind::Gateway, id: Some(self.id.0), name, address: self.address }
     }
 
     /// Notes the gateway's WireGuard key where it is new: clients' profiles show it.
@@ -208,7 +214,7 @@ impl GatewayIdentity {
             _ => error.into(),
         })?;
         let after = gateway::get(db, self.id).await?.ok_or(Error::NotFound("gateway"))?;
-        let actor = Actor { kind: ActorKind::Gateway, id: Some(self.id.0), name: before.name.clone() };
+        let actor = self.actor(before.name.clone());
         change
             .commit(AuditEntry::new(&actor, "gateway.set_key", self.id).before(&before).after(&after))
             .await?;

@@ -1,3 +1,5 @@
+use std::net::IpAddr;
+
 use chrono::{SubsecRound as _, TimeDelta, Utc};
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -22,11 +24,11 @@ pub struct SignIn {
 }
 
 impl App {
-    /// Begins a session.
+    /// Begins a session, for a request from this address.
     ///
     /// # Errors
     /// `bad_credentials`, the same and after the same time whether the name, the password or a disabled user is why.
-    pub async fn sign_in(&self, request: SignIn) -> Result<Session> {
+    pub async fn sign_in(&self, request: SignIn, address: Option<IpAddr>) -> Result<Session> {
         // What cannot be a name is nobody's, and some of it Postgres would not even take as text.
         let known = match input::username(&request.username) {
             Ok(name) => user::credentials(&mut *self.store().connection().await?, &name).await?,
@@ -52,7 +54,7 @@ impl App {
             return Err(bad_credentials());
         }
         let user = user::get(db, id).await?.ok_or_else(bad_credentials)?;
-        let actor = user_actor(&user);
+        let actor = user_actor(&user, address);
         let after = serde_json::json!({ "expires_at": expires_at });
         change.commit(AuditEntry::new(&actor, "session.create", session_id).after(&after)).await?;
         Ok(Session { token, expires_at, user })

@@ -6,6 +6,7 @@ use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use serde::de::DeserializeOwned;
 
+use super::client_address;
 use super::problem::Problem;
 use crate::app::{Admin, App, Caller, Error};
 
@@ -28,7 +29,7 @@ impl FromRequestParts<App> for SignedIn {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        Ok(Self(app.caller(bearer(parts)?).await?))
+        Ok(Self(app.caller(bearer(parts)?, client_address::of(parts)).await?))
     }
 }
 

@@ -1,10 +1,14 @@
+use std::net::IpAddr;
+
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::audit_chain::Hash;
+
 /// A change that was made.
-#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AuditEvent {
     /// Rises with every event.
     pub id: i64,
@@ -27,7 +31,7 @@ pub struct AuditEvent {
 }
 
 /// Who made a change.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Actor {
     /// Which kind of actor.
     pub kind: ActorKind,
@@ -35,10 +39,13 @@ pub struct Actor {
     pub id: Option<Uuid>,
     /// The actor's name at that time.
     pub name: String,
+    /// Where the request came from; null for the system itself.
+    #[schema(value_type = Option<String>)]
+    pub address: Option<IpAddr>,
 }
 
 /// Kinds of actors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema, sqlx::Type)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
 #[serde(rename_all = "lowercase")]
 #[sqlx(type_name = "text", rename_all = "lowercase")]
 pub enum ActorKind {
@@ -48,4 +55,17 @@ pub enum ActorKind {
     Gateway,
     /// The control plane, by its own clock or command line.
     System,
+}
+
+/// A change that was made, with its place in the chain that makes the log tamper-evident.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct ChainedEvent {
+    /// Counts the chain's entries from 1; null for one that a server of an older version wrote a moment ago.
+    pub position: Option<i64>,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: AuditEvent,
+    /// SHA-256 over this entry and the hash before it, hex.
+    #[schema(value_type = Option<String>)]
+    pub hash: Option<Hash>,
 }

@@ -1,6 +1,6 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
 use nexa_control::app::{App, Database};
 
@@ -21,6 +21,22 @@ fn run(args: &[&str], database: Option<&Database>) -> Output {
 
 /// Kills it, should the test fail.
 struct Server(Child);
+
+impl Server {
+    /// Serves on a free port; gives its further log, and the address.
+    fn start(args: &[&str], database: &Database) -> (Self, BufReader<ChildStderr>, SocketAddr) {
+        let args = [&["serve", "--listen", "127.0.0.1:0"], args].concat();
+        let mut server = Self(command(&args, Some(database)).stderr(Stdio::piped()).spawn().unwrap());
+        let mut log = BufReader::new(server.0.stderr.take().unwrap());
+        let mut line = String::new();
+        while !line.contains("listening on ") {
+            line.clear();
+            assert_ne!(log.read_line(&mut line).unwrap(), 0, "it ended early");
+        }
+        let address = line.split("listening on ").nth(1).unwrap().trim().parse().unwrap();
+        (server, log, address)
+    }
+}
 
 impl Drop for Server {
     fn drop(&mut self) {
@@ -47,16 +63,8 @@ async fn bootstrap_prints_one_token_and_refuses_once_there_is_an_owner() {
 #[tokio::test]
 async fn serve_says_where_it_listens_and_stops_on_sigterm() {
     let database = Api::empty_database().await;
-    let mut serve = command(&["serve", "--listen", "127.0.0.1:0"], Some(&database));
-    let mut server = Server(serve.stderr(Stdio::piped()).spawn().unwrap());
-    let mut log = BufReader::new(server.0.stderr.take().unwrap());
+    let (mut server, mut log, address) = Server::start(&[], &database);
     let mut line = String::new();
-    while !line.contains("listening on ") {
-        line.clear();
-        assert_ne!(log.read_line(&mut line).unwrap(), 0, "it ended early");
-    }
-    let address: SocketAddr = line.split("listening on ").nth(1).unwrap().trim().parse().unwrap();
-    line.clear();
     log.read_line(&mut line).unwrap();
     assert!(line.contains("nexa-control bootstrap"), "{line}");
 
@@ -76,15 +84,7 @@ async fn serve_says_where_it_listens_and_stops_on_sigterm() {
 async fn a_stopping_server_says_goodbye_to_its_gateways() {
     let api = Api::start().await;
     let gateway = api.owner().await.make_gateway().await;
-    let mut serve = command(&["serve", "--listen", "127.0.0.1:0"], Some(&api.database));
-    let mut server = Server(serve.stderr(Stdio::piped()).spawn().unwrap());
-    let mut log = BufReader::new(server.0.stderr.take().unwrap());
-    let mut line = String::new();
-    while !line.contains("listening on ") {
-        line.clear();
-        assert_ne!(log.read_line(&mut line).unwrap(), 0, "it ended early");
-    }
-    let address = line.split("listening on ").nth(1).unwrap().trim().parse().unwrap();
+    let (mut server, _log, address) = Server::start(&[], &api.database);
     let mut stream = Stream::connect(address, gateway["token"].as_str().unwrap()).await.unwrap();
     stream.hello(&key()).await;
     stream.snapshot().await;
@@ -92,6 +92,32 @@ async fn a_stopping_server_says_goodbye_to_its_gateways() {
     assert_eq!(stream.close_code().await, 1001);
     assert!(server.0.wait().unwrap().success());
     assert_eq!(api.scalar::<i64>("SELECT count(*) FROM gateways WHERE connection_id IS NOT NULL").await, 0);
+}
+
+#[tokio::test]
+async fn an_audit_row_says_where_the_request_came_from() {
+    let api = Api::start().await;
+    let admin = api.owner().await;
+    let token = admin.token.clone().unwrap();
+    let behind: [&str; 2] = ["--trusted-proxies", "127.0.0.0/8"];
+    for (args, from) in [(&[] as &[&str], "127.0.0.1"), (&behind, "203.0.113.5")] {
+        let (_server, _log, address) = Server::start(args, &api.database);
+        let body = format!(r#"{{"name":"from {from}"}}"#);
+        let mut connection = TcpStream::connect(address).unwrap();
+        write!(
+            connection,
+            "POST /api/v1/groups HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\
+             X-Forwarded-For: 198.51.100.9, 203.0.113.5\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+        let newest = admin.get("/api/v1/audit?limit=1").await.ok(200)["items"][0].clone();
+        assert_eq!(newest["actor"]["address"], from);
+    }
 }
 
 #[tokio::test]

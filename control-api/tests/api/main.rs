@@ -5,6 +5,7 @@
 mod support;
 
 mod audit;
+mod audit_chain;
 mod authorization;
 mod bootstrap;
 mod command_line;

@@ -318,8 +318,11 @@ async fn streams_close_when_the_server_stops() {
     let (app, background) = nexa_control::app::App::start(&database).await.unwrap();
     let api = Api::over(database).await;
     let gateway = api.owner().await.make_gateway().await;
-    let mut stream =
-        Stream::open(nexa_control::http::router(app, None), gateway["token"].as_str().unwrap()).await;
+    let mut stream = Stream::open(
+        nexa_control::http::router(app, nexa_control::http::Serving::default()),
+        gateway["token"].as_str().unwrap(),
+    )
+    .await;
     stream.hello(&key()).await;
     stream.snapshot().await;
     background.stop().await;

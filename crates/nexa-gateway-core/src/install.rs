@@ -252,7 +252,7 @@ impl Installer {
         self.plan_sets(lowered, &scope, &mut plan);
         self.plan_excluded(lowered, &mut plan);
         self.plan_peers(lowered, &scope, &mut plan);
-        let before = (self.live.clone(), self.written);
+        let before = (std::mem::take(&mut self.live), self.written);
         // By the clocks of before, so that a deadline stays what it was.
         let Clocks { boot_ns, wall } = self.clocks;
         self.plan_profiles(Moment { boot_ns, wall, ..moment }, &mut plan);
@@ -437,6 +437,8 @@ impl Installer {
     fn plan_profiles(&mut self, moment: Moment, plan: &mut Plan) {
         let bank = plan.state.bank();
         let first = bank * MAX_PEERS;
+        // Of nearly all of them.
+        let lease_until_ns = moment.boot_deadline_ns(None);
         let profiles = self.profiles.iter().zip(0..).filter_map(|(profiled, index)| {
             let Profiled { epoch, sets: CompiledPeer { shared, own }, expires_at } = (*profiled)?;
             let profile = Profile {
@@ -444,7 +446,7 @@ impl Installer {
                 shared: self.sets.of(shared.0),
                 own: self.sets.of(own.0),
                 epoch,
-                lease_until_ns: moment.boot_deadline_ns(expires_at),
+                lease_until_ns: expires_at.map_or(lease_until_ns, |_| moment.boot_deadline_ns(expires_at)),
             };
             Some((first + index, profile))
         });

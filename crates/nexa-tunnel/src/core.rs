@@ -27,6 +27,9 @@ use crate::{PeerStatus, PrivateKey};
 /// so this is a fifth of a core.
 const HANDSHAKES_PER_SECOND: u64 = 1000;
 
+/// How long a way that takes no batches is not tried with one again; as long as the kernel remembers a path's MTU.
+const REFUSALS_LAST: Duration = Duration::from_secs(600);
+
 /// The largest datagram or packet.
 pub(crate) const MAX_PACKET: usize = 65_536;
 /// Room behind a packet for what it is padded with.
@@ -51,6 +54,7 @@ pub(crate) struct Core {
     to_initiate: VecDeque<usize>,
     initiates_at: Instant,
     batch: SendBatch,
+    batch_forgets_at: Instant,
     to_device: WriteBatch,
     /// Where a segment of a large packet is put together; room for padding behind it.
     segment: Box<[u8]>,
@@ -64,12 +68,15 @@ impl Core {
         let public = x25519::PublicKey::from(private.secret());
         Self {
             private: private.secret().clone(),
+            batch: SendBatch::new(&socket),
+            batch_forgets_at: now + REFUSALS_LAST,
             public,
             limiter: RateLimiter::new(&public, HANDSHAKES_PER_SECOND),
             unlimited: RateLimiter::new(&public, u64::MAX),
             limiter_resets_at: now + Duration::from_secs(1),
             handshakes: 0,
             sources: Sources::default(),
+            to_device: WriteBatch::new(&tun),
             tun,
             socket,
             peers: PeerTable::new(),
@@ -77,8 +84,6 @@ impl Core {
             due: Vec::new(),
             to_initiate: VecDeque::new(),
             initiates_at: now,
-            batch: SendBatch::new(),
-            to_device: WriteBatch::new(),
             segment: vec![0; MAX_PACKET + PADDING].into_boxed_slice(),
             drops: DropCounts::default(),
             now,

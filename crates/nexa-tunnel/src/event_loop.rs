@@ -1,13 +1,15 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nexa_types::PublicKey;
 
 use crate::core::{Core, MAX_PACKET, PADDING, Update};
 use crate::offload::HEADER;
-use crate::platform::{Poll, RecvRing, UdpSocket, Wakeup};
+use crate::platform::{Poll, Ready, RecvRing, UdpSocket, Wakeup};
+use crate::spin::Spin;
 use crate::{DropCounts, PeerStatus};
 
 /// What is taken from the device before the socket gets its turn again, and the other way round (in batches).
@@ -37,17 +39,19 @@ pub(crate) fn run(
 ) -> io::Result<()> {
     let mut ring = RecvRing::new();
     let mut frame = vec![0; HEADER + MAX_PACKET + PADDING];
+    let mut spin = Spin::new();
     loop {
-        let timeout = core.next_timer().map(|at| at.saturating_duration_since(Instant::now()));
-        let ready = poll.wait(timeout)?;
+        let ready = wait(&core, poll, &mut spin)?;
         core.set_now(Instant::now());
         core.run_timers();
+        let mut bytes = 0;
         if ready.socket {
-            receive(&mut core, &mut ring)?;
+            bytes += receive(&mut core, &mut ring)?;
         }
         if ready.device {
-            read_device(&mut core, &mut frame)?;
+            bytes += read_device(&mut core, &mut frame, spin.is_light())?;
         }
+        spin.moved(bytes);
         if ready.commands {
             wakeup.clear();
             if obey(&mut core, poll, commands) == Next::Stop {
@@ -59,10 +63,30 @@ pub(crate) fn run(
     }
 }
 
-fn receive(core: &mut Core, ring: &mut RecvRing) -> io::Result<()> {
+/// Waits until there is something to do.
+fn wait(core: &Core, poll: &Poll, spin: &mut Spin) -> io::Result<Ready> {
+    let (start, window) = (Instant::now(), spin.window());
+    while start.elapsed() < window {
+        let ready = poll.wait(Some(Duration::ZERO))?;
+        if ready.any() {
+            return Ok(ready);
+        }
+        // Who else wants this core may be the one that is waited for.
+        thread::yield_now();
+    }
+    let timeout = core.next_timer().map(|at| at.saturating_duration_since(Instant::now()));
+    let ready = poll.wait(timeout)?;
+    spin.slept(start.elapsed());
+    Ok(ready)
+}
+
+/// Returns how many bytes came.
+fn receive(core: &mut Core, ring: &mut RecvRing) -> io::Result<usize> {
+    let mut bytes = 0;
     for _ in 0..SOCKET_TURN {
         let full = ring.recv(core.socket())?;
         for (datagram, from) in ring.datagrams() {
+            bytes += datagram.len();
             core.datagram(datagram, from);
         }
         core.flush_to_device();
@@ -70,18 +94,22 @@ fn receive(core: &mut Core, ring: &mut RecvRing) -> io::Result<()> {
             break;
         }
     }
-    Ok(())
+    Ok(bytes)
 }
 
-fn read_device(core: &mut Core, frame: &mut [u8]) -> io::Result<()> {
+/// Returns how many bytes came. The first packet is sent before the next is asked for when it is expected to be `alone`.
+fn read_device(core: &mut Core, frame: &mut [u8], alone: bool) -> io::Result<usize> {
     let (mut frames, mut bytes) = (0, 0);
     while frames < DEVICE_TURN_FRAMES && bytes < DEVICE_TURN_BYTES {
         let Some(length) = core.tun().recv(&mut frame[..HEADER + MAX_PACKET])? else { break };
         core.frame(frame, length);
+        if alone && frames == 0 {
+            core.flush();
+        }
         frames += 1;
         bytes += length;
     }
-    Ok(())
+    Ok(bytes)
 }
 
 #[derive(PartialEq, Eq)]

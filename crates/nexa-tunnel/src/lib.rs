@@ -4,9 +4,11 @@
 //! UDP socket and back, without a channel, lock or allocation per packet. Only `boringtun::noise` is used.
 //!
 //! The parts, pure ones first:
-//! - `lpm`: longest-prefix match over allowed IPs; `wheel`: coarse timers; `packet`: inner headers; `sources`: shares under load; `offload`: cutting large TCP.
+//! - `lpm`: longest-prefix match over allowed IPs; `wheel`: coarse timers; `packet`: inner headers; `sources`: shares
+//!   under load; `offload`: cutting large TCP and datagrams sent together, and joining them.
 //! - `table`: the peers and their three lookups (public key, receiver index, address).
 //! - `core`: what happens to each datagram, packet and timer.
+//! - `spin`: whether to look again before sleeping.
 //! - `platform`: the TUN device and the UDP socket of this operating system.
 //! - `engine`: the handle that the rest of the program holds.
 //! - `uapi`: the socket by which `wg` shows and sets a tunnel.
@@ -31,6 +33,7 @@ mod packet;
 mod peer;
 mod platform;
 mod sources;
+mod spin;
 mod table;
 mod uapi;
 mod wheel;

@@ -1,6 +1,6 @@
 //! Frames of a TUN device with a virtio-net header: the kernel leaves checksums to us and hands over TCP in pieces
-//! of up to 64 KiB, which are cut here (TSO), and takes such pieces, which [`join`] puts together. One system call and
-//! one walk through the kernel per 64 KiB is where the speed comes from.
+//! of up to 64 KiB, which are cut here (TSO), as are datagrams that were sent together (USO), and takes such pieces,
+//! which [`join`] puts together. One system call and one walk through the kernel per 64 KiB is where the speed comes from.
 //! (virtio 1.2, 5.1.6; Linux include/uapi/linux/virtio_net.h)
 
 pub(crate) mod join;
@@ -12,11 +12,13 @@ const NEEDS_CHECKSUM: u8 = 1;
 const GSO_NONE: u8 = 0;
 const GSO_TCP_V4: u8 = 1;
 const GSO_TCP_V6: u8 = 4;
+/// Datagrams of one length, the last may be shorter, of either family (Linux 6.2).
+const GSO_UDP: u8 = 5;
 /// May come with a TCP type; it asks for CWR on the first segment only, which is done anyway.
 const GSO_ECN: u8 = 0x80;
 
-const TCP: u8 = 6;
 const UDP_CHECKSUM: usize = 6;
+const UDP_HEADER: usize = 8;
 const TCP_CHECKSUM: usize = 16;
 const TCP_FLAGS: usize = 13;
 const FIN_AND_PSH: u8 = 0x09;
@@ -34,10 +36,44 @@ pub(crate) enum Frame {
     Cut(Cut),
 }
 
-/// How a large TCP packet is cut.
+/// What is cut and joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    Tcp,
+    Udp,
+}
+
+impl Protocol {
+    /// As IP headers name it.
+    const fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+        }
+    }
+
+    /// Where its header has the checksum.
+    const fn checksum_at(self) -> usize {
+        match self {
+            Self::Tcp => TCP_CHECKSUM,
+            Self::Udp => UDP_CHECKSUM,
+        }
+    }
+
+    /// A checksum as it is written: in UDP zero means that there is none.
+    const fn checksum(self, checksum: u16) -> u16 {
+        match (self, checksum) {
+            (Self::Udp, 0) => u16::MAX,
+            _ => checksum,
+        }
+    }
+}
+
+/// How a large packet is cut.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Cut {
-    /// Where TCP begins.
+    protocol: Protocol,
+    /// Where its header begins.
     transport: usize,
     /// Where the payload begins.
     payload: usize,
@@ -58,7 +94,7 @@ pub(crate) fn open(frame: &mut [u8]) -> Result<Frame, BadFrame> {
     match kind {
         GSO_NONE if flags & NEEDS_CHECKSUM == 0 => Ok(Frame::Whole),
         GSO_NONE => complete(packet, start, offset).map(|()| Frame::Whole),
-        GSO_TCP_V4 | GSO_TCP_V6 => plan(packet, kind, start, size).map(Frame::Cut),
+        GSO_TCP_V4 | GSO_TCP_V6 | GSO_UDP => plan(packet, kind, start, size).map(Frame::Cut),
         _ => Err(BadFrame),
     }
 }
@@ -69,26 +105,33 @@ fn complete(packet: &mut [u8], start: usize, offset: usize) -> Result<(), BadFra
     if field + 2 > packet.len() {
         return Err(BadFrame);
     }
-    let checksum = match finish(sum(&packet[start..])) {
-        // In UDP zero means that there is none.
-        0 if offset == UDP_CHECKSUM => u16::MAX,
-        checksum => checksum,
-    };
+    let protocol = if offset == UDP_CHECKSUM { Protocol::Udp } else { Protocol::Tcp };
+    let checksum = protocol.checksum(finish(sum(&packet[start..])));
     packet[field..field + 2].copy_from_slice(&checksum.to_be_bytes());
     Ok(())
 }
 
 fn plan(packet: &[u8], kind: u8, transport: usize, size: usize) -> Result<Cut, BadFrame> {
-    let (version, least) = if kind == GSO_TCP_V4 { (4, 20) } else { (6, 40) };
-    if size == 0 || transport < least || packet.len() < transport + 20 || packet[0] >> 4 != version {
+    let version = packet.first().ok_or(BadFrame)? >> 4;
+    let (least, protocol) = match (kind, version) {
+        (GSO_TCP_V4, 4) => (20, Protocol::Tcp),
+        (GSO_TCP_V6, 6) => (40, Protocol::Tcp),
+        (GSO_UDP, 4) => (20, Protocol::Udp),
+        (GSO_UDP, 6) => (40, Protocol::Udp),
+        _ => return Err(BadFrame),
+    };
+    if size == 0 || transport < least || packet.len() > usize::from(u16::MAX) {
         return Err(BadFrame);
     }
-    let tcp_header = usize::from(packet[transport + 12] >> 4) * 4;
-    let payload = transport + tcp_header;
-    if tcp_header < 20 || payload >= packet.len() || packet.len() > usize::from(u16::MAX) {
+    let header = match protocol {
+        Protocol::Tcp => usize::from(packet.get(transport + 12).ok_or(BadFrame)? >> 4) * 4,
+        Protocol::Udp => UDP_HEADER,
+    };
+    let payload = transport + header;
+    if protocol == Protocol::Tcp && header < 20 || payload >= packet.len() {
         return Err(BadFrame);
     }
-    Ok(Cut { transport, payload, size })
+    Ok(Cut { protocol, transport, payload, size })
 }
 
 impl Cut {
@@ -108,20 +151,27 @@ impl Cut {
         payload.copy_from_slice(&packet[start..end]);
 
         let (network, transport) = headers.split_at_mut(self.transport);
-        let sequence = read_u32(transport, 4).wrapping_add((n * self.size) as u32);
-        transport[4..8].copy_from_slice(&sequence.to_be_bytes());
-        if end != packet.len() {
-            transport[TCP_FLAGS] &= !FIN_AND_PSH;
-        }
-        if n != 0 {
-            transport[TCP_FLAGS] &= !CWR;
+        match self.protocol {
+            Protocol::Tcp => {
+                let sequence = read_u32(transport, 4).wrapping_add((n * self.size) as u32);
+                transport[4..8].copy_from_slice(&sequence.to_be_bytes());
+                if end != packet.len() {
+                    transport[TCP_FLAGS] &= !FIN_AND_PSH;
+                }
+                if n != 0 {
+                    transport[TCP_FLAGS] &= !CWR;
+                }
+            }
+            Protocol::Udp => {
+                transport[4..6].copy_from_slice(&((length - self.transport) as u16).to_be_bytes());
+            }
         }
         write_lengths(network, length, n);
-        transport[TCP_CHECKSUM..TCP_CHECKSUM + 2].fill(0);
-        let tcp_length = (length - self.transport) as u64;
-        let pseudo = sum(addresses(network)) + u64::from(TCP) + tcp_length;
-        let checksum = finish(pseudo + sum(&segment[self.transport..]));
-        segment[self.transport + TCP_CHECKSUM..][..2].copy_from_slice(&checksum.to_be_bytes());
+        let field = self.protocol.checksum_at();
+        transport[field..field + 2].fill(0);
+        let pseudo = pseudo_header(network, self.protocol, length - self.transport);
+        let checksum = self.protocol.checksum(finish(pseudo + sum(&segment[self.transport..])));
+        segment[self.transport + field..][..2].copy_from_slice(&checksum.to_be_bytes());
         Ok(length)
     }
 }
@@ -142,6 +192,11 @@ fn write_lengths(network: &mut [u8], length: usize, n: usize) {
 
 fn addresses(network: &[u8]) -> &[u8] {
     if network[0] >> 4 == 6 { &network[8..40] } else { &network[12..20] }
+}
+
+/// The sum of what a checksum covers besides header and payload, which have `length` bytes.
+fn pseudo_header(network: &[u8], protocol: Protocol, length: usize) -> u64 {
+    sum(addresses(network)) + u64::from(protocol.number()) + length as u64
 }
 
 fn read_u32(bytes: &[u8], at: usize) -> u32 {

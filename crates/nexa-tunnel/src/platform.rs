@@ -5,6 +5,6 @@
 mod linux;
 
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{Poll, RecvRing, SendBatch, UdpSocket, Wakeup, WriteBatch, index_of};
+pub(crate) use linux::{Poll, Ready, RecvRing, SendBatch, UdpSocket, Wakeup, WriteBatch, index_of};
 #[cfg(target_os = "linux")]
 pub use linux::{Tun, TunError};

@@ -10,14 +10,14 @@ use nexa_abi::layout::{
     DestKey, FlowKey, FlowValue, FragmentKey, FragmentValue, PeerCounters, PeerKey, PeerValue, PortsKey,
     PortsValue, Profile, RuleCounters, State, map,
 };
-use nexa_gateway_core::install::{Found, Patch};
+use nexa_gateway_core::install::Found;
 use nexa_gateway_core::{Plan, Room};
 
 use super::prefixes::Prefixes;
 use super::profiles::Profiles;
 use super::removal::{Batch, Removal};
 use super::shape::Shape;
-use super::state::StateWord;
+use super::state::{self, StateWord};
 use super::table::{self, Table};
 
 /// Maps that outlive the daemon: all but those that hold nothing for longer than a packet, or speak to a daemon.
@@ -73,6 +73,8 @@ pub struct Maps {
     peer_counters: PerCpuArray<MapData, PeerCounters>,
     rule_counters: PerCpuArray<MapData, RuleCounters>,
     removal: Removal,
+    /// Whether programs that began before the last swap of banks may still be at work.
+    bank_is_read: bool,
 }
 
 impl Maps {
@@ -96,6 +98,7 @@ impl Maps {
             peer_counters: take(map::PEER_COUNTERS)?.try_into()?,
             rule_counters: take(map::RULE_COUNTERS)?.try_into()?,
             removal: Removal::default(),
+            bank_is_read: false,
         })
     }
 
@@ -131,42 +134,47 @@ impl Maps {
     /// All that a generation refers to. Nothing of it is in force yet. After an error some is written, for
     /// [`Self::take_back`].
     pub fn prepare(&mut self, plan: &Plan) -> anyhow::Result<()> {
+        let gives_places = !plan.reset_counters.is_empty() || !plan.reset_rules.is_empty();
+        if self.bank_is_read && (gives_places || !plan.profiles.is_empty()) {
+            // The idle bank must be nobody's before anything is written to it, and so must places of counters.
+            self.settle();
+        }
         self.ports.insert(plan.insert_ports.iter().map(|(bits, key, value)| ((*bits, *key), *value)))?;
         self.dest.insert(plan.insert_dest.iter().map(|(bits, key, class)| ((*bits, *key), *class)))?;
         table::zero(map::PEER_COUNTERS, IterableMap::map(&self.peer_counters), &plan.reset_counters)?;
         table::zero(map::RULE_COUNTERS, IterableMap::map(&self.rule_counters), &plan.reset_rules)?;
-        for (position, profile) in &plan.profiles {
-            self.profiles.store(*position, *profile);
-        }
         self.peers.insert(plan.insert_peers.iter().copied())?;
         for (address, _) in &plan.insert_peers {
             self.removal.keep(address);
+        }
+        // Last, as nothing of it can be refused: the idle bank stays what it is known to be.
+        for (position, profile) in &plan.profiles {
+            self.profiles.store(*position, *profile);
         }
         Ok(())
     }
 
     /// Puts a generation in force: each device that has a patch by one store, or all of them by one.
-    pub fn flip(&self, plan: &Plan) {
+    pub fn flip(&mut self, plan: &Plan) {
         for (position, patch) in &plan.patches {
             self.profiles.patch(*position, *patch);
         }
         self.state.store_excluded(plan.excluded);
+        self.bank_is_read |= self.state().bank() != plan.state.bank();
         self.state.store(plan.state);
     }
 
     /// Goes back to a bank, whatever is in it.
-    pub fn reset(&self, state: State) {
+    pub fn reset(&mut self, state: State) {
+        self.bank_is_read = true;
         self.state.store(state);
     }
 
-    /// Takes note of what only the generation before `plan` referred to. No program may use it any more.
+    /// Takes note of what only the generation before `plan` referred to. Programs that have begun before may still use it.
     pub fn retire(&mut self, plan: &Plan) {
-        for (position, _) in plan.patches.iter().filter(|(_, patch)| *patch == Patch::Gone) {
-            self.profiles.store(*position, Profile::default());
-        }
         self.removal.add(plan);
-        // Not in slices: by an address that it gave up, a device would be known until then. Where that fails, it is tried
-        // again with the rest.
+        // At once, and not in slices: by an address that it gave up, a device would be known until then. A program that still
+        // looks for one misses it, as the next one will. Where that fails, it is tried again with the rest.
         if self.peers.remove(plan.delete_peers.iter().copied()).is_ok() {
             plan.delete_peers.iter().for_each(|address| self.removal.keep(address));
         }
@@ -181,9 +189,18 @@ impl Maps {
         self.remove_all_retired()
     }
 
+    /// Waits until no program is at work that may have begun before the last flip.
+    fn settle(&mut self) {
+        state::wait_for_programs();
+        self.bank_is_read = false;
+        for position in self.removal.settle() {
+            self.profiles.store(position, Profile::default());
+        }
+    }
+
     /// Whether entries wait that nobody refers to.
     pub fn has_retired(&self) -> bool {
-        !self.removal.is_empty()
+        self.bank_is_read || !self.removal.is_empty()
     }
 
     /// Room that they take.
@@ -201,6 +218,9 @@ impl Maps {
 
     /// Deletes some of what nobody refers to, for a bounded time.
     pub fn remove_retired(&mut self) -> anyhow::Result<()> {
+        if self.bank_is_read || self.removal.is_unsettled() {
+            self.settle();
+        }
         let Self { peers, dest, ports, removal, .. } = self;
         removal.slice(|batch| match batch {
             Batch::Peers(keys) => peers.remove(keys.iter().copied()),

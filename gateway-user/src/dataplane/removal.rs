@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use nexa_abi::layout::{DestKey, PeerKey, PeerValue, PortsKey};
+use nexa_gateway_core::install::Patch;
 use nexa_gateway_core::{Plan, Room};
 
 /// Entries of one batch, after which the clock is read.
@@ -25,6 +26,16 @@ pub struct Removal {
     peers: HashSet<PeerKey>,
     dest: Vec<(u32, DestKey)>,
     ports: Vec<(u32, PortsKey)>,
+    unsettled: Unsettled,
+}
+
+/// What programs may still use that had begun when it was taken out of force.
+#[derive(Debug, Default)]
+struct Unsettled {
+    dest: Vec<(u32, DestKey)>,
+    ports: Vec<(u32, PortsKey)>,
+    /// Positions of profiles of devices that have gone.
+    profiles: Vec<u32>,
 }
 
 /// Keys to be deleted together.
@@ -38,11 +49,28 @@ pub enum Batch {
 }
 
 impl Removal {
-    /// Takes what `plan` wants deleted. No program may use it any more.
+    /// Takes what `plan` wants deleted.
     pub fn add(&mut self, plan: &Plan) {
         self.peers.extend(&plan.delete_peers);
-        self.dest.extend(&plan.delete_dest);
-        self.ports.extend(&plan.delete_ports);
+        let Unsettled { dest, ports, profiles } = &mut self.unsettled;
+        dest.extend(&plan.delete_dest);
+        ports.extend(&plan.delete_ports);
+        let gone = plan.patches.iter().filter(|(_, patch)| *patch == Patch::Gone);
+        profiles.extend(gone.map(|(position, _)| *position));
+    }
+
+    /// Whether there is something that programs may still use.
+    pub const fn is_unsettled(&self) -> bool {
+        let Unsettled { dest, ports, profiles } = &self.unsettled;
+        !(dest.is_empty() && ports.is_empty() && profiles.is_empty())
+    }
+
+    /// No program uses any more what was [added](Self::add) so far. Returns the positions of profiles to be cleared.
+    pub fn settle(&mut self) -> Vec<u32> {
+        let Unsettled { mut dest, mut ports, profiles } = std::mem::take(&mut self.unsettled);
+        self.dest.append(&mut dest);
+        self.ports.append(&mut ports);
+        profiles
     }
 
     /// Leaves an address that somebody has again.
@@ -52,12 +80,17 @@ impl Removal {
 
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.peers.is_empty() && self.dest.is_empty() && self.ports.is_empty()
+        self.peers.is_empty() && self.dest.is_empty() && self.ports.is_empty() && !self.is_unsettled()
     }
 
     /// Entries that wait.
     pub fn room(&self) -> Room {
-        Room { peers: self.peers.len(), dest: self.dest.len(), ports: self.ports.len() }
+        let Self { peers, dest, ports, unsettled } = self;
+        Room {
+            peers: peers.len(),
+            dest: dest.len() + unsettled.dest.len(),
+            ports: ports.len() + unsettled.ports.len(),
+        }
     }
 
     /// Takes what was written of `plan`, which never came into force. What there was before is `before`'s.
@@ -155,5 +188,29 @@ mod tests {
         };
         removal.slice(look).unwrap();
         assert!(seen.get() && removal.is_empty());
+    }
+
+    #[test]
+    fn what_programs_may_still_use_waits_for_them_and_takes_room_meanwhile() {
+        let mut removal = removal(0);
+        let (port, set) = (PortsKey { class: [1; 4], protocol: 6, port: [0; 2] }, [2; 16]);
+        let plan = Plan {
+            delete_ports: vec![(56, port)],
+            delete_dest: vec![(64, DestKey::new(1, nexa_abi::layout::Family::V4, set))],
+            patches: vec![(7, Patch::Gone), (9, Patch::Own(3))],
+            ..Plan::default()
+        };
+        removal.add(&plan);
+        let room = Room { peers: 0, dest: 1, ports: 1 };
+        removal.slice(|_| anyhow::bail!("a program may be looking at it")).unwrap();
+        assert!(removal.is_unsettled() && !removal.is_empty());
+        assert_eq!((removal.room(), removal.settle()), (room, vec![7]));
+        let deleted = Cell::new(0);
+        let count = |_: &Batch| {
+            deleted.set(deleted.get() + 1);
+            Ok(())
+        };
+        removal.slice(count).unwrap();
+        assert!(deleted.get() == 2 && removal.is_empty() && removal.settle().is_empty());
     }
 }

@@ -3,20 +3,22 @@ use axum::Json;
 use crate::app::Result;
 use crate::http::extract::{AsAdmin, Query};
 use crate::http::problem::{BadQuery, ForAdmins};
-use crate::model::{AuditEvent, Page, PageQuery};
+use crate::model::{ChainedEvent, Page, PageQuery};
 
 /// Lists changes, newest first.
+///
+/// Each hash covers its entry and the hash before it; `nexa-control audit verify` follows them.
 #[utoipa::path(
     get,
     path = "/api/v1/audit",
     tag = "audit",
     security(("session" = [])),
     params(PageQuery),
-    responses((status = 200, body = Page<AuditEvent>), ForAdmins, BadQuery),
+    responses((status = 200, body = Page<ChainedEvent>), ForAdmins, BadQuery),
 )]
 pub(in crate::http) async fn list(
     AsAdmin(admin): AsAdmin,
     Query(query): Query<PageQuery>,
-) -> Result<Json<Page<AuditEvent>>> {
+) -> Result<Json<Page<ChainedEvent>>> {
     admin.audit(&query).await.map(Json)
 }

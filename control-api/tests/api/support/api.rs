@@ -8,7 +8,7 @@ use axum::Router;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use nexa_control::app::{App, Background, Database};
-use nexa_control::http;
+use nexa_control::http::{self, Serving};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
@@ -42,14 +42,18 @@ impl Api {
     /// A server over a database.
     pub async fn over(database: Database) -> Self {
         let (app, background) = App::start(&database).await.unwrap();
-        Self { router: http::router(app, None), database, _background: background }
+        Self { router: http::router(app, Serving::default()), database, _background: background }
     }
 
     /// A server that also serves the web app in `folder`.
     pub async fn with_web(folder: &Path) -> Self {
         let database = database(&new_database(Some(template().await)).await);
         let (app, background) = App::start(&database).await.unwrap();
-        Self { router: http::router(app, Some(folder)), database, _background: background }
+        Self {
+            router: http::router(app, Serving { web: Some(folder), ..Serving::default() }),
+            database,
+            _background: background,
+        }
     }
 
     /// A database without any table.

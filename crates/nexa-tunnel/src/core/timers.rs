@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use super::Core;
+use super::{Core, REFUSALS_LAST};
 use crate::peer::Output;
 use crate::wheel::TICK;
 
@@ -24,6 +24,10 @@ impl Core {
             self.sources.forget(self.now);
             self.tun.follow_mtu();
             self.limiter_resets_at = self.now + Duration::from_secs(1);
+        }
+        if self.batch_forgets_at <= self.now {
+            self.batch.forget_refusals();
+            self.batch_forgets_at = self.now + REFUSALS_LAST;
         }
         let mut due = std::mem::take(&mut self.due);
         self.wheel.expire(self.now, &mut due);

@@ -1,12 +1,16 @@
-//! Joins packets for the device: neighbours of one TCP stream become one frame, which the kernel cuts again only where
-//! it must. What is joined can be cut back into the same packets, so nobody can tell by what arrives.
+//! Joins packets for the device: neighbours of one TCP stream, or datagrams of one flow, become one frame, which the
+//! kernel cuts again only where it must. What is joined can be cut back into the same packets, so nobody can tell by
+//! what arrives.
 
 use std::io::IoSlice;
 
 use super::{
-    ACK, DO_NOT_FRAGMENT, GSO_TCP_V4, GSO_TCP_V6, HEADER, NEEDS_CHECKSUM, PSH, TCP, TCP_CHECKSUM, TCP_FLAGS,
-    addresses, fold, read_u16, read_u32, sum,
+    DO_NOT_FRAGMENT, GSO_TCP_V4, GSO_TCP_V6, GSO_UDP, HEADER, NEEDS_CHECKSUM, PSH, Protocol, TCP_FLAGS, fold,
+    pseudo_header, read_u16, sum,
 };
+use segment::Segment;
+
+mod segment;
 
 /// Packets in one frame, at most: as many as the kernel joins on its own.
 const MOST_SEGMENTS: usize = 64;
@@ -22,6 +26,24 @@ const NONE: u32 = u32::MAX;
 pub(crate) struct Joined {
     packets: Vec<Packet>,
     frames: Vec<Frame>,
+    /// What the device takes joined.
+    takes: Takes,
+}
+
+/// What may be joined.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Takes {
+    pub(crate) streams: bool,
+    pub(crate) datagrams: bool,
+}
+
+impl Takes {
+    const fn takes(self, protocol: Protocol) -> bool {
+        match protocol {
+            Protocol::Tcp => self.streams,
+            Protocol::Udp => self.datagrams,
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -56,44 +78,9 @@ struct Stream {
     pushed: bool,
 }
 
-/// A TCP packet without anything unusual about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Segment {
-    transport: usize,
-    payload: usize,
-    size: usize,
-    flags: u8,
-}
-
-impl Segment {
-    fn parse(packet: &[u8]) -> Option<Self> {
-        let transport = match packet.first()? {
-            // Without options, and no fragment.
-            0x45 if packet.len() >= 40 && packet[9] == TCP && read_u16(packet, 6) & !DO_NOT_FRAGMENT == 0 => {
-                (usize::from(read_u16(packet, 2)) == packet.len()).then_some(20)?
-            }
-            first if first >> 4 == 6 && packet.len() >= 60 && packet[6] == TCP => {
-                (usize::from(read_u16(packet, 4)) + 40 == packet.len()).then_some(40)?
-            }
-            _ => return None,
-        };
-        let offset = packet[transport + 12];
-        let payload = transport + usize::from(offset >> 4) * 4;
-        // The bits beside the offset are reserved, or of an experiment with ECN.
-        if offset & 0x0f != 0 || payload < transport + 20 || payload > packet.len() {
-            return None;
-        }
-        Some(Self { transport, payload, size: packet.len() - payload, flags: packet[transport + TCP_FLAGS] })
-    }
-
-    const fn may_be_joined(&self) -> bool {
-        self.size > 0 && self.flags & !PSH == ACK
-    }
-}
-
 impl Joined {
-    pub(crate) fn new() -> Self {
-        Self { packets: Vec::new(), frames: Vec::new() }
+    pub(crate) const fn new(takes: Takes) -> Self {
+        Self { packets: Vec::new(), frames: Vec::new(), takes }
     }
 
     pub(crate) fn clear(&mut self) {
@@ -101,41 +88,37 @@ impl Joined {
         self.frames.clear();
     }
 
-    /// Takes the packet at `start` of `arena`, on its own.
-    pub(crate) fn push_alone(&mut self, start: usize, length: usize) {
-        self.begin(start, length, None);
-    }
-
     /// Takes the packet at `start` of `arena`, which holds those before it too.
     pub(crate) fn push(&mut self, arena: &[u8], start: usize, length: usize) {
         let packet = &arena[start..start + length];
-        let Some(segment) = Segment::parse(packet) else { return self.begin(start, length, None) };
+        let segment = Segment::parse(packet).filter(|segment| self.takes.takes(segment.protocol));
+        let Some(segment) = segment else { return self.begin(start, length, None) };
         // The latest frame of the stream decides: a packet never passes an earlier one of its own stream.
         let found = self.frames.iter().enumerate().rev().take(LOOK_BACK).find_map(|(at, frame)| {
             let first = self.packets[frame.first as usize];
             let head = &arena[first.start..first.start + first.length];
             let stream = frame.stream?;
-            same_stream(head, &stream.segment, packet, &segment).then_some((at, head, stream))
+            stream.segment.same_stream(head, &segment, packet).then_some((at, head, stream))
         });
         if let Some((at, head, mut stream)) = found
             && stream.takes(head, packet, &segment)
         {
             let next = self.packets.len() as u32;
             self.packets.push(Packet { start, length, next: NONE });
-            stream.add(&segment);
+            stream.add(&segment, packet);
             let frame = &mut self.frames[at];
             frame.stream = Some(stream);
             self.packets[frame.last as usize].next = next;
             frame.last = next;
             return;
         }
-        let pushed = segment.flags & PSH != 0;
+        let pushed = segment.is_pushed();
         let stream = Stream {
             segment,
             packets: 1,
             length,
-            sequence: read_u32(packet, segment.transport + 4).wrapping_add(segment.size as u32),
-            open: segment.may_be_joined() && !pushed,
+            sequence: segment.next_sequence(packet),
+            open: segment.may_be_joined(packet) && !pushed,
             verified: false,
             pushed,
         };
@@ -163,9 +146,19 @@ impl Joined {
         })
     }
 
-    /// Whether frame `at` is more than one packet.
-    pub(crate) fn is_joined(&self, at: usize) -> bool {
-        self.frames[at].first != self.frames[at].last
+    /// Joins no more of what frame `at` is joined of. Returns what that is, `None` for a single packet.
+    pub(crate) fn refuse(&mut self, at: usize) -> Option<&'static str> {
+        let stream = self.frames[at].stream.filter(|stream| stream.packets > 1)?;
+        Some(match stream.segment.protocol {
+            Protocol::Tcp => {
+                self.takes.streams = false;
+                "packets of a stream"
+            }
+            Protocol::Udp => {
+                self.takes.datagrams = false;
+                "datagrams of a flow"
+            }
+        })
     }
 
     /// Frame `at` as it is written, its virtio-net header first; returns how many of the `pieces` it has.
@@ -199,77 +192,63 @@ impl Stream {
     /// Whether `packet` continues the frame that begins with `head`. What is wrong about it stays as wrong as it is:
     /// a packet with a wrong checksum is never joined, as nobody would check it any more.
     fn takes(&mut self, head: &[u8], packet: &[u8], segment: &Segment) -> bool {
-        let transport = segment.transport;
         let fits = self.open
-            && segment.may_be_joined()
+            && segment.may_be_joined(packet)
             && segment.size <= self.segment.size
             && self.packets < MOST_SEGMENTS
             && self.length + segment.size <= usize::from(u16::MAX)
-            && read_u32(packet, transport + 4) == self.sequence
-            && same_headers(head, packet, segment)
+            && segment.sequence(packet) == self.sequence
+            && segment.same_headers(head, packet)
             && follows(head, packet, self.packets);
         if !fits {
             return false;
         }
-        self.verified = self.verified || is_right(head, transport);
-        self.verified && is_right(packet, transport)
+        self.verified = self.verified || self.segment.is_right(head);
+        self.verified && segment.is_right(packet)
     }
 
-    fn add(&mut self, segment: &Segment) {
+    fn add(&mut self, segment: &Segment, packet: &[u8]) {
         self.packets += 1;
         self.length += segment.size;
-        self.sequence = self.sequence.wrapping_add(segment.size as u32);
-        self.pushed = segment.flags & PSH != 0;
+        self.sequence = segment.next_sequence(packet);
+        self.pushed = segment.is_pushed();
         self.open = !self.pushed && segment.size == self.segment.size;
     }
 
     /// The headers of the whole, from those of the first packet.
     fn write_headers(&self, head: &[u8], out: &mut [u8; MOST_HEADERS]) {
-        let Segment { transport, payload, size, .. } = self.segment;
+        let Segment { protocol, transport, payload, size, .. } = self.segment;
         let (header, headers) = out.split_at_mut(HEADER);
         let headers = &mut headers[..payload];
         headers.copy_from_slice(&head[..payload]);
-        let (network, tcp) = headers.split_at_mut(transport);
+        let (network, behind) = headers.split_at_mut(transport);
         header[0] = NEEDS_CHECKSUM;
+        header[1] = match (protocol, transport) {
+            (Protocol::Udp, _) => GSO_UDP,
+            (Protocol::Tcp, 20) => GSO_TCP_V4,
+            (Protocol::Tcp, _) => GSO_TCP_V6,
+        };
         if transport == 20 {
-            header[1] = GSO_TCP_V4;
             network[2..4].copy_from_slice(&(self.length as u16).to_be_bytes());
             network[10..12].fill(0);
             let checksum = !fold(sum(network));
             network[10..12].copy_from_slice(&checksum.to_be_bytes());
         } else {
-            header[1] = GSO_TCP_V6;
             network[4..6].copy_from_slice(&((self.length - 40) as u16).to_be_bytes());
         }
-        for (at, word) in [(2, payload), (4, size), (6, transport), (8, TCP_CHECKSUM)] {
+        let field = protocol.checksum_at();
+        for (at, word) in [(2, payload), (4, size), (6, transport), (8, field)] {
             header[at..at + 2].copy_from_slice(&(word as u16).to_ne_bytes());
         }
-        if self.pushed {
-            tcp[TCP_FLAGS] |= PSH;
+        let length = self.length - transport;
+        match protocol {
+            Protocol::Tcp if self.pushed => behind[TCP_FLAGS] |= PSH,
+            Protocol::Tcp => {}
+            Protocol::Udp => behind[4..6].copy_from_slice(&(length as u16).to_be_bytes()),
         }
-        let pseudo = sum(addresses(network)) + u64::from(TCP) + (self.length - transport) as u64;
-        tcp[TCP_CHECKSUM..TCP_CHECKSUM + 2].copy_from_slice(&fold(pseudo).to_be_bytes());
+        let pseudo = pseudo_header(network, protocol, length);
+        behind[field..field + 2].copy_from_slice(&fold(pseudo).to_be_bytes());
     }
-}
-
-/// The same addresses and ports.
-fn same_stream(a: &[u8], of_a: &Segment, b: &[u8], of_b: &Segment) -> bool {
-    of_a.transport == of_b.transport
-        && a[of_a.transport..][..4] == b[of_b.transport..][..4]
-        && addresses(&a[..of_a.transport]) == addresses(&b[..of_b.transport])
-}
-
-/// Everything else that all packets of a frame share: what the kernel copies to each when it cuts.
-fn same_headers(a: &[u8], b: &[u8], segment: &Segment) -> bool {
-    let Segment { transport, payload, .. } = *segment;
-    let same = |from: usize, to: usize| a[from..to] == b[from..to];
-    // IPv4: version, type of service; fragmentation, time to live. IPv6: all but the length.
-    let network = if transport == 20 { same(0, 2) && same(6, 10) } else { same(0, 4) && same(6, 8) };
-    network
-        && a[transport + 12] == b[transport + 12]
-        && same(transport + 8, transport + 12)
-        && same(transport + 14, transport + 16)
-        && same(transport + 18, payload)
 }
 
 /// Whether `packet` has the identification of the `n`th after `head`. Without fragments it means nothing, and there
@@ -280,13 +259,6 @@ fn follows(head: &[u8], packet: &[u8], n: usize) -> bool {
     }
     let (first, this) = (read_u16(head, 4), read_u16(packet, 4));
     this == first.wrapping_add(n as u16) || this == first && read_u16(head, 6) == DO_NOT_FRAGMENT
-}
-
-/// Whether the checksums of a TCP packet are right.
-fn is_right(packet: &[u8], transport: usize) -> bool {
-    let (network, tcp) = packet.split_at(transport);
-    let pseudo = sum(addresses(network)) + u64::from(TCP) + tcp.len() as u64;
-    (transport == 40 || fold(sum(network)) == u16::MAX) && fold(pseudo + sum(tcp)) == u16::MAX
 }
 
 #[cfg(test)]

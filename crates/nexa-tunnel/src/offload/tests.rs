@@ -2,6 +2,9 @@ use proptest::prelude::*;
 
 use super::*;
 
+pub(super) const TCP: u8 = Protocol::Tcp.number();
+pub(super) const UDP: u8 = Protocol::Udp.number();
+
 /// A frame as the kernel gives it: header, IP, TCP with options, payload.
 pub(super) fn frame(v6: bool, options: usize, payload: &[u8], size: u16, flags: u8) -> Vec<u8> {
     let transport: usize = if v6 { 40 } else { 20 };
@@ -26,6 +29,19 @@ pub(super) fn frame(v6: bool, options: usize, payload: &[u8], size: u16, flags: 
         frame.extend_from_slice(&word.to_ne_bytes());
     }
     frame.extend_from_slice(&packet);
+    frame
+}
+
+/// Datagrams of `size` bytes that were sent together, as the kernel gives them.
+pub(super) fn datagrams(v6: bool, payload: &[u8], size: u16) -> Vec<u8> {
+    let mut frame = frame(v6, 0, payload, size, 0);
+    let transport = usize::from(frame[6]);
+    // The shorter header in place of TCP's.
+    frame.drain(HEADER + transport + UDP_HEADER..HEADER + transport + 20);
+    frame[HEADER + if v6 { 6 } else { 9 }] = UDP;
+    frame[HEADER + transport + 4..HEADER + transport + 8].fill(0);
+    frame[1] = GSO_UDP;
+    frame[8..10].copy_from_slice(&(UDP_CHECKSUM as u16).to_ne_bytes());
     frame
 }
 
@@ -91,6 +107,34 @@ proptest! {
     }
 
     #[test]
+    fn datagrams_sent_together_are_each_a_packet_with_right_headers(
+        v6: bool,
+        payload in proptest::collection::vec(any::<u8>(), 1..8000),
+        size in 1u16..1500,
+    ) {
+        let packets = segments(&mut datagrams(v6, &payload, size));
+        let transport = if v6 { 40 } else { 20 };
+        let mut bodies = payload.chunks(size.into());
+        for (n, packet) in packets.iter().enumerate() {
+            let (network, udp) = packet.split_at(transport);
+            prop_assert_eq!(Some(&udp[UDP_HEADER..]), bodies.next());
+            let length = (udp.len() as u16).to_be_bytes();
+            prop_assert_eq!(&udp[4..6], &length);
+            let pseudo = if v6 { &network[8..40] } else { &network[12..20] };
+            prop_assert_eq!(plain_checksum(&[pseudo, &[0, UDP], &length, udp]), 0);
+            prop_assert_ne!(&udp[6..8], &[0, 0]);
+            if v6 {
+                prop_assert_eq!(&network[4..6], &length);
+            } else {
+                prop_assert_eq!(&network[2..4], &(packet.len() as u16).to_be_bytes());
+                prop_assert_eq!(&network[4..6], &0xfffe_u16.wrapping_add(n as u16).to_be_bytes());
+                prop_assert_eq!(plain_checksum(&[network]), 0);
+            }
+        }
+        prop_assert_eq!(bodies.next(), None);
+    }
+
+    #[test]
     fn no_frame_makes_it_panic(mut frame in proptest::collection::vec(any::<u8>(), 0..200), kind in 0u8..6) {
         if let Some(byte) = frame.get_mut(1) {
             *byte = kind;
@@ -139,4 +183,13 @@ fn frames_that_lie_are_refused() {
         assert_eq!(open(bad), Err(BadFrame), "byte {at} = {value}");
     }
     assert_eq!(open(&mut good[..9].to_vec()), Err(BadFrame));
+    let good = datagrams(true, &[1; 100], 10);
+    assert!(matches!(open(&mut good.clone()), Ok(Frame::Cut(_))));
+    for (at, value) in [(4, 0), (6, 39), (6, 200), (HEADER, 0x50)] {
+        let mut bad = good.clone();
+        bad[at] = value;
+        assert_eq!(open(&mut bad), Err(BadFrame), "byte {at} = {value}");
+    }
+    assert_eq!(open(&mut good[..HEADER + 48].to_vec()), Err(BadFrame), "no payload");
+    assert_eq!(open(&mut good[..HEADER].to_vec()), Err(BadFrame), "no packet");
 }

@@ -6,7 +6,7 @@ mod tun;
 mod udp;
 mod write;
 
-pub(crate) use poll::{Poll, Wakeup};
+pub(crate) use poll::{Poll, Ready, Wakeup};
 pub(crate) use recv::RecvRing;
 pub(crate) use send::SendBatch;
 pub(crate) use tun::index_of;

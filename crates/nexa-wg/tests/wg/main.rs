@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests: a failure is to end the test where it happens")]
 
 mod lifetime;
+mod offload;
 mod pair;
 mod quick;
 mod tool;

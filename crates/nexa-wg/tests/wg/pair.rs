@@ -1,5 +1,6 @@
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -40,8 +41,19 @@ pub fn pair() -> [End; 2] {
 impl End {
     /// Starts `nexa-wg` in the foreground, and waits until it answers.
     pub fn start(&mut self) {
+        self.start_as(|command| {
+            command.stderr(Stdio::null());
+        });
+    }
+
+    /// [`End::start`] of a process that is prepared by `prepare`.
+    pub fn start_as(&mut self, prepare: impl FnOnce(&mut Command)) {
         let mut command = self.ns.command(PROGRAM).unwrap();
-        self.child = Some(command.args(["-f", &self.interface]).stderr(Stdio::null()).spawn().unwrap());
+        command.args(["-f", &self.interface]);
+        prepare(&mut command);
+        self.child = Some(command.spawn().unwrap());
+        // `wg` removes a socket on which nobody listens yet.
+        self.until("it listens", |end| UnixStream::connect(end.socket()).is_ok());
         self.until("it answers", |end| end.wg(&["show", &end.interface]).status.success());
     }
 
@@ -124,6 +136,17 @@ impl Drop for End {
         // Ends one in the background, too.
         let _ = fs::remove_file(self.socket());
     }
+}
+
+/// Sets two that run up for each other, with a session.
+pub fn connect([a, b]: &[End; 2]) {
+    text(a.configure("setconf", &configuration(a, b, "")));
+    text(
+        b.configure("setconf", &configuration(b, a, "Endpoint = 10.99.0.1:51820\nPersistentKeepalive = 25")),
+    );
+    a.up(1);
+    b.up(2);
+    b.until("an answer", |end| end.pings("10.98.0.1"));
 }
 
 /// A configuration of one end for the other.

@@ -1,19 +1,12 @@
 //! `wg`: show, showconf, set, setconf, addconf, syncconf.
 
-use crate::pair::{End, configuration, pair, text, wg};
+use crate::pair::{End, configuration, connect, pair, text, wg};
 
 /// Both ends with `nexa-wg`, and a session.
 fn connected() -> [End; 2] {
     let mut ends = pair();
     ends.iter_mut().for_each(End::start);
-    let [a, b] = &ends;
-    text(a.configure("setconf", &configuration(a, b, "")));
-    text(
-        b.configure("setconf", &configuration(b, a, "Endpoint = 10.99.0.1:51820\nPersistentKeepalive = 25")),
-    );
-    a.up(1);
-    b.up(2);
-    b.until("an answer", |end| end.pings("10.98.0.1"));
+    connect(&ends);
     ends
 }
 

@@ -28,6 +28,7 @@ mod guard;
 mod inject;
 mod nft;
 mod place;
+mod sender;
 mod tunnel;
 mod whole;
 mod world;
@@ -143,9 +144,9 @@ fn measure(setting: &Setting<'_>, ledger: &Ledger, say: &mut dyn FnMut(&str)) ->
         say("whole policies");
         results.extend(whole::measure(&bed, setting.rounds, say)?);
     }
-    if setting.wants(change::METRIC.name) {
+    if change::names().any(|name| setting.wants(name)) {
         say("changes under load");
-        results.push(change::measure(&bed, setting.rounds, say)?);
+        results.extend(change::measure(&bed, setting.rounds, |name| setting.wants(name), say)?);
     }
     if tunnel::names().any(|name| setting.wants(name)) {
         say("tunnels");
@@ -163,8 +164,7 @@ mod tests {
     #[test]
     fn every_ratio_and_every_goal_is_of_what_is_measured() {
         let is_case = |name: &str| {
-            let others =
-                guard::names().chain(whole::names()).chain(tunnel::names()).chain([change::METRIC.name]);
+            let others = guard::names().chain(whole::names()).chain(tunnel::names()).chain(change::names());
             cases::ALL.iter().map(|case| case.name).chain(others).any(|case| case == name)
         };
         for (name, dividend, divisors, _) in RATIOS {

@@ -1,15 +1,20 @@
 use proptest::prelude::*;
 
-use super::super::tests::{frame, plain_checksum, segments};
-use super::super::{Frame as Opened, HEADER, open};
+use super::super::tests::{TCP, UDP, datagrams, frame, plain_checksum, segments};
+use super::super::{ACK, Frame as Opened, HEADER, TCP_FLAGS, UDP_CHECKSUM, open, read_u32};
 use super::*;
 
 const ACK_PSH: u8 = ACK | PSH;
 const FIRST_PORT: [u8; 2] = [0, 0];
+const ALL: Takes = Takes { streams: true, datagrams: true };
 
 /// What is written to the device for packets that come in this order, headers included.
 fn written(packets: &[Vec<u8>]) -> Vec<Vec<u8>> {
-    let (mut arena, mut joined) = (Vec::new(), Joined::new());
+    written_as(ALL, packets)
+}
+
+fn written_as(takes: Takes, packets: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let (mut arena, mut joined) = (Vec::new(), Joined::new(takes));
     for packet in packets {
         let start = arena.len();
         arena.extend_from_slice(packet);
@@ -44,17 +49,19 @@ fn transport_of(packet: &[u8]) -> usize {
 /// Puts right checksums into a packet, so that nothing but what was changed is wrong with it.
 fn correct(packet: &mut [u8]) {
     let transport = transport_of(packet);
-    let (network, tcp) = packet.split_at_mut(transport);
+    let protocol = packet[if transport == 40 { 6 } else { 9 }];
+    let (network, rest) = packet.split_at_mut(transport);
     if transport == 20 {
         network[10..12].fill(0);
         let checksum = plain_checksum(&[network]);
         network[10..12].copy_from_slice(&checksum.to_be_bytes());
     }
-    tcp[16..18].fill(0);
-    let length = (tcp.len() as u32).to_be_bytes();
+    let field = if protocol == UDP { UDP_CHECKSUM } else { 16 };
+    rest[field..field + 2].fill(0);
+    let length = (rest.len() as u32).to_be_bytes();
     let addresses = if transport == 40 { &network[8..40] } else { &network[12..20] };
-    let checksum = plain_checksum(&[addresses, &[0, TCP], &length, tcp]);
-    tcp[16..18].copy_from_slice(&checksum.to_be_bytes());
+    let checksum = plain_checksum(&[addresses, &[0, protocol], &length, rest]);
+    rest[field..field + 2].copy_from_slice(&checksum.to_be_bytes());
 }
 
 /// Packets of one stream, all of `size` bytes.
@@ -63,7 +70,25 @@ fn stream(v6: bool, count: usize, size: u16) -> Vec<Vec<u8>> {
     segments(&mut frame(v6, 12, &payload, size, ACK))
 }
 
+/// Datagrams of one flow, all of `size` bytes.
+fn flow(v6: bool, count: usize, size: u16) -> Vec<Vec<u8>> {
+    let payload: Vec<_> = (0..count * usize::from(size)).map(|n| n as u8).collect();
+    segments(&mut datagrams(v6, &payload, size))
+}
+
 proptest! {
+    #[test]
+    fn datagrams_that_are_joined_are_cut_back_into_the_same(
+        v6: bool,
+        payload in proptest::collection::vec(any::<u8>(), 1..40_000),
+        size in 40u16..1400,
+    ) {
+        let packets = segments(&mut datagrams(v6, &payload, size));
+        let frames = written(&packets);
+        prop_assert_eq!(frames.len(), packets.len().div_ceil(MOST_SEGMENTS));
+        prop_assert!(cut_back(&frames) == packets);
+    }
+
     #[test]
     fn what_is_joined_is_cut_back_into_the_same_packets(
         v6: bool,
@@ -78,29 +103,31 @@ proptest! {
         prop_assert!(cut_back(&frames) == packets);
     }
 
-    /// Two streams, mixed, with packets lost, doubled, swapped and changed anywhere: whatever comes, each stream
+    /// Two streams or flows, mixed, with packets lost, doubled, swapped and changed anywhere: whatever comes, each
     /// arrives as it was, and in its order.
     #[test]
     fn whatever_comes_arrives_as_it_was(
         v6: bool,
+        make in prop_oneof![Just(stream as fn(bool, usize, u16) -> Vec<Vec<u8>>), Just(flow as fn(bool, usize, u16) -> Vec<Vec<u8>>)],
         size in 1u16..50,
         order in proptest::collection::vec((0usize..2, 0usize..12), 1..40),
         changes in proptest::collection::vec((0usize..40, 0usize..100, 0u8..8, any::<bool>()), 0..6),
     ) {
-        let mut other = stream(v6, 12, size);
+        let mut other = make(v6, 12, size);
         for packet in &mut other {
             let transport = transport_of(packet);
             packet[transport] = 1;
             correct(packet);
         }
-        let streams = [stream(v6, 12, size), other];
+        let streams = [make(v6, 12, size), other];
         let mut packets: Vec<_> = order.iter().map(|(one, n)| streams[*one][*n].clone()).collect();
         for (which, at, bit, right) in changes {
             let Some(packet) = packets.get_mut(which) else { continue };
             if let Some(byte) = packet.get_mut(at) {
                 *byte ^= 1 << bit;
             }
-            if right {
+            // A change may have turned TCP into what is too short to have a checksum.
+            if right && packet.len() >= transport_of(packet) + 20 {
                 correct(packet);
             }
         }
@@ -119,11 +146,15 @@ proptest! {
     }
 
     #[test]
-    fn no_packet_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 20..200), start in 0usize..3) {
+    fn no_packet_makes_it_panic(
+        bytes in proptest::collection::vec(any::<u8>(), 20..200),
+        start in 0usize..3,
+        protocol in prop_oneof![Just(TCP), Just(UDP)],
+    ) {
         let mut bytes = bytes;
         bytes[0] = [0x45, 0x60, 0x46][start];
-        bytes[9] = TCP;
-        bytes[6] = if start == 1 { TCP } else { 0 };
+        bytes[9] = protocol;
+        bytes[6] = if start == 1 { protocol } else { 0 };
         let length = bytes.len() as u16;
         if start == 1 {
             bytes[4..6].copy_from_slice(&length.saturating_sub(40).to_be_bytes());
@@ -249,4 +280,52 @@ fn a_bare_acknowledgement_is_not_passed_by_what_came_after() {
     packets[1][3] = 20 + 32;
     correct(&mut packets[1]);
     assert_eq!(written(&packets), plain(&packets));
+}
+
+#[test]
+fn datagrams_that_differ_are_not_joined() {
+    let changes: [Change; 6] = [
+        ("another port", |packet, udp| packet[udp + 1] ^= 1),
+        ("another hop limit", |packet, udp| packet[if udp == 20 { 8 } else { 7 }] ^= 1),
+        ("another traffic class", |packet, _| packet[1] ^= 0x10),
+        ("another source", |packet, _| packet[15] ^= 1),
+        ("a length that is not its own", |packet, udp| packet[udp + 5] ^= 1),
+        ("a longer one", |packet, udp| {
+            packet.push(0);
+            for at in [udp + 5, if udp == 20 { 3 } else { 5 }] {
+                packet[at] += 1;
+            }
+        }),
+    ];
+    for v6 in [false, true] {
+        let udp = if v6 { 40 } else { 20 };
+        let packets = flow(v6, 2, 100);
+        assert_eq!(written(&packets).len(), 1);
+        for (what, change) in changes {
+            let mut packets = packets.clone();
+            change(&mut packets[1], udp);
+            correct(&mut packets[1]);
+            assert_eq!(written(&packets), plain(&packets), "{what}");
+        }
+        for wrong in 0..2 {
+            let mut packets = packets.clone();
+            packets[wrong][udp + 6] ^= 1;
+            assert_eq!(written(&packets), plain(&packets), "a wrong checksum");
+            packets[wrong][udp + 6..udp + 8].fill(0);
+            assert_eq!(written(&packets), plain(&packets), "no checksum");
+        }
+        let short = segments(&mut datagrams(v6, &[1; 150], 100));
+        let after = [short, packets[1..].to_vec()].concat();
+        assert_eq!(written(&after).len(), 2, "nothing follows a short one");
+    }
+}
+
+#[test]
+fn what_a_device_does_not_take_joined_goes_one_by_one() {
+    let (streams, flows) = (stream(true, 3, 100), flow(true, 3, 100));
+    let all = [streams, flows].concat();
+    for (takes, frames) in [([true, true], 2), ([true, false], 4), ([false, true], 4), ([false, false], 6)] {
+        let [streams, datagrams] = takes;
+        assert_eq!(written_as(Takes { streams, datagrams }, &all).len(), frames, "{takes:?}");
+    }
 }

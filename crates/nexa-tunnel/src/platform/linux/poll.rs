@@ -12,6 +12,12 @@ pub(crate) struct Ready {
     pub(crate) device: bool,
 }
 
+impl Ready {
+    pub(crate) const fn any(self) -> bool {
+        self.commands || self.socket || self.device
+    }
+}
+
 /// Waits for the three things a loop waits for, and for time.
 pub(crate) struct Poll(OwnedFd);
 

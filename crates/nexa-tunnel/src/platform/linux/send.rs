@@ -1,4 +1,6 @@
+use std::collections::HashMap;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
 
 use super::address::{Control, Name, write_control};
@@ -14,6 +16,8 @@ const RUN_BYTES: usize = 65_000;
 const ARENA_BYTES: usize = 512 << 10;
 /// Free space that [`SendBatch::space`] promises: any packet with everything that may be put around it.
 const SPACE_BYTES: usize = 66_000;
+/// Places that are remembered for not taking messages to be cut. When there are more, all are tried again.
+const MOST_UNCUT: usize = 4096;
 /// How long a full send buffer may hold up the loop before a run is given up.
 const FULL_BUFFER_MILLIS: libc::c_int = 10;
 
@@ -25,7 +29,12 @@ pub(crate) struct SendBatch {
     runs: Vec<Run>,
     controls: Box<[Control; RUNS]>,
     names: Box<[Name; RUNS]>,
-    segmentation: bool,
+    /// The kernel can cut at all.
+    cuts: bool,
+    /// Where messages whose segments are so long, or longer, are not cut but refused: above the device's MTU a datagram
+    /// is to be fragmented, and no device does both. Sent by itself it arrives.
+    uncut: HashMap<SocketAddr, usize>,
+    refusal_told: bool,
     refused: u64,
 }
 
@@ -46,20 +55,26 @@ impl Run {
             && self.length + length <= RUN_BYTES
     }
 
+    const fn datagrams(&self) -> u64 {
+        self.length.div_ceil(self.segment) as u64
+    }
+
     fn cut(&self) -> Option<u16> {
         if self.length > self.segment { u16::try_from(self.segment).ok() } else { None }
     }
 }
 
 impl SendBatch {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(socket: &UdpSocket) -> Self {
         Self {
             arena: vec![0; ARENA_BYTES].into_boxed_slice(),
             used: 0,
             runs: Vec::with_capacity(RUNS),
             controls: Box::new([[0; 10]; RUNS]),
             names: Box::new([Name::empty(); RUNS]),
-            segmentation: true,
+            cuts: socket.cuts(),
+            uncut: HashMap::new(),
+            refusal_told: false,
             refused: 0,
         }
     }
@@ -77,7 +92,14 @@ impl SendBatch {
         let start = self.used;
         self.used += length;
         match self.runs.last_mut() {
-            Some(run) if self.segmentation && run.to == *to && run.takes(length) => run.length += length,
+            Some(run)
+                if self.cuts
+                    && run.to == *to
+                    && run.takes(length)
+                    && (self.uncut.is_empty() || may_be_cut(&self.uncut, run)) =>
+            {
+                run.length += length;
+            }
             _ => self.runs.push(Run { start, length, segment: length, to: *to }),
         }
     }
@@ -96,7 +118,7 @@ impl SendBatch {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if !socket.wait_writable(FULL_BUFFER_MILLIS) {
-                        self.refused += 1;
+                        self.refused += self.runs[sent].datagrams();
                         sent += 1;
                     }
                 }
@@ -144,24 +166,56 @@ impl SendBatch {
         check(result).map(|sent| sent as usize)
     }
 
+    /// Tries everywhere again to send messages that are cut: routes change, and with them what their devices take.
+    pub(crate) fn forget_refusals(&mut self) {
+        self.uncut.clear();
+    }
+
     /// Sends a run that was refused as a whole datagram by datagram, from any address when the wanted one is gone.
     fn send_singly(&mut self, run: usize, error: &io::Error, socket: &UdpSocket) {
         let run = self.runs[run];
-        if run.cut().is_some() && error.raw_os_error() == Some(libc::EIO) && self.segmentation {
-            self.segmentation = false;
-            tracing::warn!("the network device cannot cut UDP messages; sending one by one from now on");
-        }
+        let mut arrived = false;
         for start in (run.start..run.start + run.length).step_by(run.segment) {
             let end = (start + run.segment).min(run.start + run.length);
             let datagram = &self.arena[start..end];
             let sent = send_one(datagram, &run.to, socket)
                 .or_else(|_| send_one(datagram, &Endpoint::new(run.to.remote), socket));
+            arrived |= sent.is_ok();
             if let Err(error) = sent {
                 self.refused += 1;
                 tracing::trace!(%error, to = %run.to.remote, "datagram refused");
             }
         }
+        if arrived && run.cut().is_some() {
+            self.remember_refusal(&run, error);
+        }
     }
+
+    fn remember_refusal(&mut self, run: &Run, error: &io::Error) {
+        // Until 6.13 the kernel calls a datagram above the MTU an invalid argument.
+        let least = match error.raw_os_error() {
+            Some(libc::EMSGSIZE | libc::EINVAL) => run.segment,
+            // The device does not compute checksums, or the route leads into IPsec.
+            Some(libc::EIO) => 0,
+            _ => return,
+        };
+        if self.uncut.len() >= MOST_UNCUT {
+            self.uncut.clear();
+        }
+        self.uncut.entry(run.to.remote).and_modify(|known| *known = least.min(*known)).or_insert(least);
+        tracing::debug!(%error, to = %run.to.remote, bytes = run.segment, "a batch was refused");
+        if !std::mem::replace(&mut self.refusal_told, true) {
+            tracing::warn!(
+                %error,
+                bytes = run.segment,
+                "the way to a peer takes no batches of such datagrams, which is slower; a lower MTU of the tunnel may help"
+            );
+        }
+    }
+}
+
+fn may_be_cut(uncut: &HashMap<SocketAddr, usize>, run: &Run) -> bool {
+    uncut.get(&run.to.remote).is_none_or(|least| run.segment < *least)
 }
 
 fn send_one(datagram: &[u8], to: &Endpoint, socket: &UdpSocket) -> io::Result<()> {

@@ -16,6 +16,7 @@ pub struct Tun {
     name: String,
     index: u32,
     mtu: AtomicUsize,
+    takes_datagrams: bool,
 }
 
 /// Why a TUN device could not be opened.
@@ -101,11 +102,18 @@ impl Tun {
         // SAFETY: TUNSETIFF reads and writes one ifreq, which `request` is.
         check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETIFF, &raw mut request) })
             .map_err(|source| explain(name, "TUNSETIFF", source))?;
-        offload(&fd).map_err(|source| explain(name, "TUNSETVNETHDRSZ", source))?;
+        let takes_datagrams = offload(&fd).map_err(|source| explain(name, "TUNSETVNETHDRSZ", source))?;
         let link = any_socket().map_err(|source| explain(name, "making a socket", source))?;
         set_mtu(&link, name, mtu).map_err(|source| explain(name, "setting the MTU", source))?;
         let index = index_of(name).map_err(|source| explain(name, "finding its index", source))?;
-        Ok(Self { fd, link, name: name.to_owned(), index, mtu: AtomicUsize::new(mtu.into()) })
+        Ok(Self {
+            fd,
+            link,
+            name: name.to_owned(),
+            index,
+            mtu: AtomicUsize::new(mtu.into()),
+            takes_datagrams,
+        })
     }
 
     /// The interface's name.
@@ -138,6 +146,11 @@ impl Tun {
         if let Some(mtu) = mtu.and_then(|mtu| usize::try_from(mtu).ok()) {
             self.mtu.store(mtu, Ordering::Relaxed);
         }
+    }
+
+    /// Whether datagrams of one flow may be written together.
+    pub(super) const fn takes_datagrams(&self) -> bool {
+        self.takes_datagrams
     }
 
     /// Reads one frame: a virtio-net header, then a packet of up to 64 KiB. `None` when there is none now.
@@ -179,18 +192,26 @@ fn open_driver() -> io::Result<OwnedFd> {
     }
 }
 
-/// Lets the kernel hand over TCP uncut and checksums undone. A kernel that cannot do that does it itself, so only
-/// the header's size must succeed.
-fn offload(fd: &OwnedFd) -> io::Result<()> {
+/// Lets the kernel hand over TCP and datagrams uncut and checksums undone. A kernel that cannot do that does it itself,
+/// so only the header's size must succeed. Returns whether datagrams can be written together too (Linux 6.2).
+fn offload(fd: &OwnedFd) -> io::Result<bool> {
     let size = HEADER as libc::c_int;
     // SAFETY: TUNSETVNETHDRSZ reads an int.
     check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETVNETHDRSZ, &raw const size) })?;
-    let wanted = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6 | libc::TUN_F_TSO_ECN;
     // SAFETY: TUNSETOFFLOAD takes its argument by value.
-    if let Err(error) = check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETOFFLOAD, wanted) }) {
-        tracing::warn!(%error, "the TUN device has no segmentation offload; reading packet by packet");
+    let set =
+        |wanted: libc::c_uint| check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETOFFLOAD, wanted) });
+    let streams = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6 | libc::TUN_F_TSO_ECN;
+    if set(streams | libc::TUN_F_USO4 | libc::TUN_F_USO6).is_ok() {
+        return Ok(true);
     }
-    Ok(())
+    match set(streams) {
+        Ok(_) => tracing::info!("the TUN device takes datagrams one by one (Linux 6.2 joins them)"),
+        Err(error) => {
+            tracing::warn!(%error, "the TUN device has no segmentation offload; reading packet by packet");
+        }
+    }
+    Ok(false)
 }
 
 fn interface_request(name: &str) -> libc::ifreq {

@@ -1,5 +1,6 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::Once;
 
 use super::address::{Family, Name};
 use super::check;
@@ -12,6 +13,7 @@ pub(crate) struct UdpSocket {
     fd: OwnedFd,
     family: Family,
     port: u16,
+    cuts: bool,
 }
 
 impl UdpSocket {
@@ -34,7 +36,7 @@ impl UdpSocket {
         let kind = libc::SOCK_DGRAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
         // SAFETY: the descriptor that comes back is ours alone.
         let fd = unsafe { OwnedFd::from_raw_fd(check(libc::socket(domain, kind, 0))?) };
-        let mut socket = Self { fd, family, port };
+        let mut socket = Self { fd, family, port, cuts: false };
         if let Some(mark) = fwmark {
             socket.set_mark(mark)?;
         }
@@ -55,10 +57,26 @@ impl UdpSocket {
                 .set(libc::SOL_SOCKET, force, BUFFER_BYTES)
                 .or_else(|_| socket.set(libc::SOL_SOCKET, polite, BUFFER_BYTES))?;
         }
-        // Kernels before 5.0 do not join datagrams; everything works without.
-        let _ = socket.set(libc::SOL_UDP, libc::UDP_GRO, 1);
         socket.port = socket.bind_to(any)?;
+        socket.join_and_cut();
         Ok(socket)
+    }
+
+    /// Has the kernel join datagrams that come (since 5.0), and finds out whether it cuts what goes (since 4.18): one
+    /// that does not know that would send it as one datagram, without a word.
+    fn join_and_cut(&mut self) {
+        static SAID: Once = Once::new();
+        self.cuts = self.set(libc::SOL_UDP, libc::UDP_SEGMENT, 0).is_ok();
+        let joins = self.set(libc::SOL_UDP, libc::UDP_GRO, 1).is_ok();
+        if !(self.cuts && joins) {
+            SAID.call_once(|| {
+                tracing::warn!(
+                    cuts = self.cuts,
+                    joins,
+                    "this kernel does not handle UDP datagrams in batches (Linux 5.0 does); each goes by itself"
+                );
+            });
+        }
     }
 
     fn bind_to(&self, any: std::net::SocketAddr) -> io::Result<u16> {
@@ -93,6 +111,11 @@ impl UdpSocket {
     /// The port it is bound to.
     pub(crate) const fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Whether the kernel cuts a message into datagrams.
+    pub(super) const fn cuts(&self) -> bool {
+        self.cuts
     }
 
     pub(super) const fn family(&self) -> Family {

@@ -2,7 +2,7 @@ use std::io::{self, IoSlice};
 
 use super::tun::Tun;
 use crate::offload::HEADER;
-use crate::offload::join::{Joined, MOST_PIECES};
+use crate::offload::join::{Joined, MOST_PIECES, Takes};
 
 /// As much as stays in a core's cache between the cipher and the kernel.
 const ARENA_BYTES: usize = 512 << 10;
@@ -15,17 +15,15 @@ pub(crate) struct WriteBatch {
     arena: Box<[u8]>,
     used: usize,
     joined: Joined,
-    joins: bool,
     refused: u64,
 }
 
 impl WriteBatch {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(tun: &Tun) -> Self {
         Self {
             arena: vec![0; ARENA_BYTES].into_boxed_slice(),
             used: 0,
-            joined: Joined::new(),
-            joins: true,
+            joined: Joined::new(Takes { streams: true, datagrams: tun.takes_datagrams() }),
             refused: 0,
         }
     }
@@ -40,11 +38,7 @@ impl WriteBatch {
 
     /// Queues the packet whose `length` bytes were written at the start of the space.
     pub(crate) fn commit(&mut self, length: usize) {
-        if self.joins {
-            self.joined.push(&self.arena, self.used, length);
-        } else {
-            self.joined.push_alone(self.used, length);
-        }
+        self.joined.push(&self.arena, self.used, length);
         self.used += length;
     }
 
@@ -68,13 +62,13 @@ impl WriteBatch {
 
     /// A kernel that does not know the frame says so; then its packets are written as they came.
     fn refused_by(&mut self, at: usize, error: &io::Error, tun: &Tun) {
-        let unknown = self.joined.is_joined(at) && error.raw_os_error() == Some(libc::EINVAL);
-        if unknown && self.joins {
-            self.joins = false;
-            tracing::warn!("the TUN device takes no joined packets; writing one by one from now on");
+        let refused = (error.raw_os_error() == Some(libc::EINVAL)).then(|| self.joined.refuse(at)).flatten();
+        if let Some(what) = refused {
+            tracing::warn!("the TUN device does not take {what} joined; writing one by one from now on");
         }
         for packet in self.joined.packets(at, &self.arena) {
-            let written = unknown && tun.send(&[IoSlice::new(&PLAIN_HEADER), IoSlice::new(packet)]).is_ok();
+            let written =
+                refused.is_some() && tun.send(&[IoSlice::new(&PLAIN_HEADER), IoSlice::new(packet)]).is_ok();
             self.refused += u64::from(!written);
         }
     }

@@ -7,7 +7,10 @@ use aya::programs::TcAttachType;
 use nexa_lab::{ledger::Ledger, names::Prefix, namespace::Namespace};
 use nix::sched::{CpuSet, sched_setaffinity};
 
-use super::inject::{Counter, Injector};
+use super::{
+    inject::{Counter, Injector},
+    sender::Sender,
+};
 
 /// The interface that receives.
 pub(super) const IN: &str = "in";
@@ -77,17 +80,11 @@ impl Place {
         })?
     }
 
-    /// Has `work` inject so many frames into [`IN`] as often as it likes.
-    pub(super) fn with_injector<T: Send>(
-        &self,
-        injector: &Injector,
-        count: u32,
-        work: impl FnOnce(&dyn Fn() -> Result<f64>) -> Result<T> + Send,
-    ) -> Result<T> {
+    /// Has `work` send frames into [`IN`], from the machine's last CPU.
+    pub(super) fn with_sender<T: Send>(&self, work: impl FnOnce(&Sender) -> Result<T> + Send) -> Result<T> {
         self.namespace.run(|| {
             stay_on_last_cpu()?;
-            let index = nix::net::if_::if_nametoindex(IN).context("no interface")?;
-            work(&|| injector.run(index, count))
+            work(&Sender::new(PEER)?)
         })?
     }
 }
