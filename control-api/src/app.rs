@@ -3,6 +3,7 @@
 //! [`App`] offers what nobody has to be known for: signing in, the bootstrap, health. Everything else hangs on a
 //! [`Caller`], an [`Admin`] or a [`GatewayStream`], which only authorization makes.
 
+mod api_token;
 pub mod audit;
 mod bootstrap;
 mod caller;
@@ -36,8 +37,9 @@ use nexa_types::Revision;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+pub use api_token::CreateApiToken;
 pub use bootstrap::BootstrapRequest;
-pub use caller::{Admin, Caller};
+pub use caller::{Admin, Caller, Reader, Touch};
 pub use device::{EnrolRequest, UpdateDevice};
 pub use error::Error;
 pub use gateway::{CreateGateway, UpdateGateway};

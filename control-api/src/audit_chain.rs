@@ -211,6 +211,7 @@ mod tests {
                     id: Some(uuid::Uuid::from_u128(7)),
                     name: "Zoë".into(),
                     address: Some("2001:db8::1".parse().unwrap()),
+                    token: None,
                 },
                 action: "rule.update".into(),
                 target_kind: "rule".into(),

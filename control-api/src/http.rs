@@ -1,5 +1,6 @@
 //! The HTTP API: one endpoint, one file. Everything that answers here is in the OpenAPI document.
 
+mod api_token;
 mod audit;
 mod bootstrap;
 mod client_address;
@@ -72,8 +73,11 @@ fn documented() -> OpenApiRouter<App> {
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(bootstrap::bootstrap))
-        .routes(routes!(session::create))
+        .routes(routes!(session::list, session::create))
         .routes(routes!(session::delete))
+        .routes(routes!(session::revoke))
+        .routes(routes!(api_token::list, api_token::create))
+        .routes(routes!(api_token::delete))
         .routes(routes!(me::get))
         .routes(routes!(user::list, user::create))
         .routes(routes!(user::get, user::update, user::delete))

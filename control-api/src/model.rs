@@ -1,5 +1,6 @@
 //! What the API shows: shapes that handlers answer with and that audit rows hold. No secret is in any of them.
 
+mod api_token;
 mod audit;
 mod device;
 mod gateway;
@@ -11,6 +12,7 @@ mod resource;
 mod rule;
 mod user;
 
+pub use api_token::{ApiToken, ApiTokenWithSecret, Scope};
 pub use audit::{Actor, ActorKind, AuditEvent, ChainedEvent};
 pub use device::{Device, DeviceStatus, Profile, ProfileDevice, ProfileGateway};
 pub use gateway::{Gateway, GatewayWithToken};
@@ -22,4 +24,4 @@ pub use resource::{Resource, TrafficBody};
 pub use rule::{
     DayBody, EffectBody, Rule, SubjectBody, SubjectKind, TargetBody, TargetKind, WhenBody, WindowBody,
 };
-pub use user::{Role, Session, User};
+pub use user::{ActiveSession, Role, Session, User};

@@ -7,6 +7,7 @@
 //! any version. After a change of one, write that anew with a migrated database at hand:
 //! `DATABASE_URL=… SQLX_OFFLINE_DIR=$PWD/control-api/.sqlx cargo check -p nexa-control`.
 
+pub(crate) mod api_token;
 pub(crate) mod audit;
 pub(crate) mod bootstrap;
 mod change;

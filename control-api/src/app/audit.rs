@@ -5,7 +5,7 @@ use std::io::{BufRead, Write};
 use anyhow::Context as _;
 
 use super::page::Window;
-use super::{Admin, Database, Result};
+use super::{Database, Reader, Result};
 use crate::audit_chain::{Anchor, Broken, Follower, Link};
 use crate::model::{ChainedEvent, Page, PageQuery};
 use crate::store::{self, Store, audit};
@@ -13,7 +13,7 @@ use crate::store::{self, Store, audit};
 /// How many entries are read at once.
 const BATCH: i64 = 1000;
 
-impl Admin {
+impl Reader {
     /// Changes that were made, newest first.
     ///
     /// # Errors

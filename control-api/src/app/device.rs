@@ -84,7 +84,7 @@ impl Caller {
         Ok(device)
     }
 
-    /// Devices, oldest first: all for an administrator, one's own for a user.
+    /// Devices, oldest first: all for an auditor, one's own for a user.
     ///
     /// # Errors
     /// What is wrong with the query.
@@ -92,7 +92,7 @@ impl Caller {
         let window = Window::<Uuid>::of(query)?;
         let mut db = self.store().connection().await?;
         let devices =
-            device::page(&mut db, self.owned(), window.cursor.unwrap_or_default(), window.rows()).await?;
+            device::page(&mut db, self.seen(), window.cursor.unwrap_or_default(), window.rows()).await?;
         Ok(window.page(devices, |device| device.id.to_string()))
     }
 
@@ -102,14 +102,14 @@ impl Caller {
     /// [`Error::NotFound`], for a user also where it is another's.
     pub async fn device(&self, id: DeviceId) -> Result<Device> {
         let mut db = self.store().connection().await?;
-        device::get(&mut db, id, self.owned()).await?.ok_or(Error::NotFound("device"))
+        device::get(&mut db, id, self.seen()).await?.ok_or(Error::NotFound("device"))
     }
 
     /// Changes a device.
     ///
     /// # Errors
-    /// As [`Self::device`]; what is wrong with the request; `name_taken`; `admin_required` for what only
-    /// administrators change.
+    /// As [`Self::device`]; what is wrong with the request; `name_taken`; `operator_required` for what only
+    /// operators change.
     pub async fn update_device(&self, id: DeviceId, request: &UpdateDevice) -> Result<Device> {
         let name = request.name.as_deref().map(|text| input::name("name", text)).transpose()?;
         if let Some(Some(expiry)) = request.expires_at
@@ -123,10 +123,11 @@ impl Caller {
         }
         let mut change = self.store().visible_change().await?;
         let db = change.connection();
-        let before = device::get(db, id, self.owned()).await?.ok_or(Error::NotFound("device"))?;
-        if (request.disabled.is_some() || request.expires_at.is_some()) && !self.is_admin() {
-            let detail = "only an administrator disables devices or sets when they expire; ask one";
-            return Err(Error::forbidden("admin_required", detail));
+        let before = self.device_to_change(db, id).await?;
+        if (request.disabled.is_some() || request.expires_at.is_some()) && !self.is_operator() {
+            let detail =
+                "only an operator or administrator disables devices or sets when they expire; ask one";
+            return Err(Error::forbidden("operator_required", detail));
         }
         let mut after = before.clone();
         after.name = name.unwrap_or(after.name);
@@ -136,7 +137,7 @@ impl Caller {
             return Ok(after);
         }
         device::update(db, &after).await.when_violates("devices_name", || Error::name_taken("name"))?;
-        let after = device::get(db, id, self.owned()).await?.ok_or(Error::NotFound("device"))?;
+        let after = device::get(db, id, self.seen()).await?.ok_or(Error::NotFound("device"))?;
         change
             .commit(AuditEntry::new(&self.actor(), "device.update", id).before(&before).after(&after))
             .await?;
@@ -146,18 +147,24 @@ impl Caller {
     /// Removes a device; its addresses rest for an hour.
     ///
     /// # Errors
-    /// As [`Self::device`]; `in_use` while a rule or a resource names it.
+    /// As [`Self::update_device`]; `in_use` while a rule or a resource names it.
     pub async fn delete_device(&self, id: DeviceId) -> Result<()> {
         let mut change = self.store().visible_change().await?;
         let db = change.connection();
-        let before = device::get(db, id, self.owned()).await?.ok_or(Error::NotFound("device"))?;
+        let before = self.device_to_change(db, id).await?;
         is_named(db, id.0).await?;
         device::delete(db, id, Utc::now() + ADDRESS_REST).await?;
         Ok(change.commit(AuditEntry::new(&self.actor(), "device.delete", id).before(&before)).await?)
     }
 
-    pub(super) fn owned(&self) -> Owned {
-        if self.is_admin() { Owned::ByAnyone } else { Owned::By(self.user.id) }
+    /// A device that the caller may change: his own, or anybody's for an operator.
+    async fn device_to_change(&self, db: &mut Db, id: DeviceId) -> Result<Device> {
+        let device = device::get(db, id, self.seen()).await?.ok_or(Error::NotFound("device"))?;
+        if device.user_id != self.user.id && !self.is_operator() {
+            let detail = "only an operator or administrator changes the devices of others; ask one";
+            return Err(Error::forbidden("operator_required", detail));
+        }
+        Ok(device)
     }
 }
 

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::error::Meaning as _;
 use super::page::Window;
-use super::{Admin, Error, Result, input, token};
+use super::{Admin, Error, Reader, Result, input, token};
 use crate::model::{Gateway, GatewayWithToken, Page, PageQuery};
 use crate::store::{AuditEntry, gateway};
 
@@ -32,7 +32,7 @@ pub struct UpdateGateway {
     pub endpoint: Option<String>,
 }
 
-impl Admin {
+impl Reader {
     /// Gateways, oldest first.
     ///
     /// # Errors
@@ -51,7 +51,9 @@ impl Admin {
     pub async fn gateway(&self, id: GatewayId) -> Result<Gateway> {
         gateway::get(&mut *self.store().connection().await?, id).await?.ok_or(Error::NotFound("gateway"))
     }
+}
 
+impl Admin {
     /// Makes a gateway with its token.
     ///
     /// # Errors

@@ -192,7 +192,7 @@ impl GatewayIdentity {
     }
 
     fn actor(&self, name: String) -> Actor {
-        Actor { kind: ActorKind::Gateway, id: Some(self.id.0), name, address: self.address }
+        Actor { kind: ActorKind::Gateway, id: Some(self.id.0), name, address: self.address, token: None }
     }
 
     /// Notes the gateway's WireGuard key where it is new: clients' profiles show it.

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::error::Meaning as _;
 use super::page::Window;
 use super::rule::is_named;
-use super::{Admin, Error, Result, input};
+use super::{Admin, Error, Reader, Result, input};
 use crate::model::{Group, Page, PageQuery};
 use crate::store::{AuditEntry, group, user};
 
@@ -18,7 +18,7 @@ pub struct CreateGroup {
     pub name: String,
 }
 
-impl Admin {
+impl Reader {
     /// Groups with their members, oldest first.
     ///
     /// # Errors
@@ -37,7 +37,9 @@ impl Admin {
     pub async fn group(&self, id: GroupId) -> Result<Group> {
         group::get(&mut *self.store().connection().await?, id).await?.ok_or(Error::NotFound("group"))
     }
+}
 
+impl Admin {
     /// Makes a group.
     ///
     /// # Errors

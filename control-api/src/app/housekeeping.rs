@@ -6,7 +6,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::caller::system_actor;
 use crate::store::device::Owned;
-use crate::store::{AuditEntry, Result, Store, device, drop, session};
+use crate::store::{AuditEntry, Result, Store, api_token, device, drop, session};
 
 const EVERY: Duration = Duration::from_secs(1);
 /// Clearing away is done every so many rounds.
@@ -45,6 +45,7 @@ async fn expire(store: &Store) -> Result<()> {
 async fn clear(store: &Store) -> Result<()> {
     let mut db = store.connection().await?;
     session::delete_expired(&mut db).await?;
+    api_token::delete_expired(&mut db).await?;
     device::delete_rested(&mut db).await?;
     drop::delete_old(&mut db).await
 }

@@ -3,7 +3,7 @@ use nexa_types::Cidr;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{Admin, Error, Result, device, input};
+use super::{Admin, Error, Reader, Result, device, input};
 use crate::model::Network;
 use crate::store::{AuditEntry, device as devices, network};
 
@@ -22,7 +22,7 @@ pub struct UpdateNetwork {
     pub mtu: u16,
 }
 
-impl Admin {
+impl Reader {
     /// The network.
     ///
     /// # Errors
@@ -30,7 +30,9 @@ impl Admin {
     pub async fn network(&self) -> Result<Network> {
         Ok(network::get(&mut *self.store().connection().await?).await?)
     }
+}
 
+impl Admin {
     /// Changes pools and MTU.
     ///
     /// # Errors
@@ -56,7 +58,7 @@ impl Admin {
         if !pools_change && after.mtu == before.mtu {
             // Rolled back, and with it the revision that was begun.
             drop(change);
-            return self.network().await;
+            return Ok(network::get(&mut *self.store().connection().await?).await?);
         }
         network::set(db, &after).await?;
         let entry = AuditEntry::new(&self.actor(), "network.update", "network").before(&before).after(&after);

@@ -13,7 +13,7 @@ impl Caller {
     /// serves it.
     pub async fn profile(&self, id: DeviceId) -> Result<Profile> {
         let mut db = self.store().consistent_read().await?;
-        let device = device::get(&mut db, id, self.owned()).await?.ok_or(Error::NotFound("device"))?;
+        let device = device::get(&mut db, id, self.seen()).await?.ok_or(Error::NotFound("device"))?;
         if device.status != DeviceStatus::Active {
             let detail = "this device is disabled or expired, so no gateway serves it; ask an administrator";
             return Err(Error::conflict("device_not_active", detail));

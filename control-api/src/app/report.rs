@@ -5,7 +5,7 @@ use nexa_wire::gateway::{Counters, DropReport, Health, MAX_COUNTERS, MAX_DROPS, 
 use nexa_wire::local::{Difference, NearMiss};
 
 use super::page::Window;
-use super::{Admin, Caller, Result};
+use super::{Caller, Reader, Result};
 use crate::model::{DeviceCounters, DropEvent, DropQuery, GatewayHealth, Page, PageQuery};
 use crate::store::{Db, drop, report};
 
@@ -68,7 +68,7 @@ pub(super) async fn drops(db: &mut Db, id: GatewayId, mut drops: Vec<DropReport>
     Ok(drop::insert(db, id, &drops).await?)
 }
 
-impl Admin {
+impl Reader {
     /// How a gateway enforces its policy.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::error::Meaning as _;
 use super::page::Window;
 use super::rule::{in_use, parse_list, subject, unknown_subject};
-use super::{Admin, Error, Result, input};
+use super::{Admin, Error, Reader, Result, input};
 use crate::model::{Page, PageQuery, Resource, SubjectBody, TrafficBody};
 use crate::store::{AuditEntry, Db, resource, rule};
 
@@ -30,7 +30,7 @@ pub struct ResourceBody {
     pub traffic: Vec<TrafficBody>,
 }
 
-impl Admin {
+impl Reader {
     /// Resources, oldest first.
     ///
     /// # Errors
@@ -49,7 +49,9 @@ impl Admin {
     pub async fn resource(&self, id: ResourceId) -> Result<Resource> {
         resource::get(&mut *self.store().connection().await?, id).await?.ok_or(Error::NotFound("resource"))
     }
+}
 
+impl Admin {
     /// Makes a resource.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::error::Meaning as _;
 use super::page::Window;
-use super::{Admin, Error, Result, input};
+use super::{Admin, Error, Reader, Result, input};
 use crate::model::{
     EffectBody, Hits, Page, PageQuery, Rule, RuleWithHits, SubjectBody, SubjectKind, TargetBody, WhenBody,
 };
@@ -52,7 +52,7 @@ pub struct UpdateRule {
     pub when: Option<WhenBody>,
 }
 
-impl Admin {
+impl Reader {
     /// Rules, lowest number first, each with what it decided.
     ///
     /// # Errors
@@ -74,7 +74,9 @@ impl Admin {
         let rule = rule::get(&mut db, id).await?.ok_or(Error::NotFound("rule"))?;
         with_hits(&mut db, vec![rule]).await?.pop().ok_or(Error::NotFound("rule"))
     }
+}
 
+impl Admin {
     /// Makes a rule, and puts it in force.
     ///
     /// # Errors

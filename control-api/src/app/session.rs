@@ -6,8 +6,9 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::caller::user_actor;
+use super::page::Window;
 use super::{App, Caller, Error, Result, input, token};
-use crate::model::Session;
+use crate::model::{ActiveSession, Page, PageQuery, Session};
 use crate::store::{AuditEntry, session, user};
 
 /// How long a session lasts.
@@ -49,6 +50,7 @@ impl App {
             user: id,
             password_hash: &password_hash,
             expires_at,
+            address,
         };
         if !session::insert(db, session).await? {
             return Err(bad_credentials());
@@ -67,11 +69,45 @@ impl Caller {
     /// # Errors
     /// When the database is away.
     pub async fn sign_out(self) -> Result<()> {
+        let Some(id) = self.session() else { return Ok(()) };
         let mut change = self.store().change().await?;
-        if session::delete(change.connection(), self.session).await? {
-            change.commit(AuditEntry::new(&self.actor(), "session.delete", self.session)).await?;
+        if session::delete(change.connection(), id).await? {
+            change.commit(AuditEntry::new(&self.actor(), "session.delete", id)).await?;
         }
         Ok(())
+    }
+
+    /// Sessions that last, oldest first: everybody's for an auditor, one's own for a user.
+    ///
+    /// # Errors
+    /// What is wrong with the query.
+    pub async fn sessions(&self, query: &PageQuery) -> Result<Page<ActiveSession>> {
+        let window = Window::<Uuid>::of(query)?;
+        let mut db = self.store().connection().await?;
+        let mut sessions =
+            session::page(&mut db, self.seen(), window.cursor.unwrap_or_default(), window.rows()).await?;
+        for session in &mut sessions {
+            session.current = Some(session.id) == self.session();
+        }
+        Ok(window.page(sessions, |session| session.id.to_string()))
+    }
+
+    /// Ends a session at once.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], also for another user's where the caller may not know of it; `admin_required` where he may.
+    pub async fn revoke_session(&self, id: Uuid) -> Result<()> {
+        let mut change = self.store().change().await?;
+        let db = change.connection();
+        let before = session::get(db, id, self.seen()).await?.ok_or(Error::NotFound("session"))?;
+        if before.user_id != self.user.id && !self.is_admin() {
+            let detail = "only an administrator ends the sessions of others; ask one";
+            return Err(Error::forbidden("admin_required", detail));
+        }
+        if !session::delete(db, id).await? {
+            return Err(Error::NotFound("session"));
+        }
+        Ok(change.commit(AuditEntry::new(&self.actor(), "session.delete", id).before(&before)).await?)
     }
 }
 

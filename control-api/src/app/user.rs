@@ -8,7 +8,7 @@ use super::device::ADDRESS_REST;
 use super::error::Meaning as _;
 use super::page::Window;
 use super::rule::is_named;
-use super::{Admin, Caller, Error, Result, input};
+use super::{Admin, Caller, Error, Reader, Result, input};
 use crate::model::{Page, PageQuery, Role, User};
 use crate::store::{AuditEntry, Db, device, session, user};
 
@@ -48,19 +48,19 @@ pub struct UpdateUser {
 }
 
 impl Caller {
-    /// A user: anyone for an administrator, oneself for a user.
+    /// A user: anyone for an auditor, oneself for a user.
     ///
     /// # Errors
     /// [`Error::NotFound`], for a user also where it is another.
     pub async fn user(&self, id: UserId) -> Result<User> {
-        if id != self.user.id && !self.is_admin() {
+        if id != self.user.id && self.user.role < Role::Auditor {
             return Err(Error::NotFound("user"));
         }
         user::get(&mut *self.store().connection().await?, id).await?.ok_or(Error::NotFound("user"))
     }
 }
 
-impl Admin {
+impl Reader {
     /// Users, oldest first.
     ///
     /// # Errors
@@ -71,7 +71,9 @@ impl Admin {
         let users = user::page(&mut db, window.cursor.unwrap_or_default(), window.rows()).await?;
         Ok(window.page(users, |user| user.id.to_string()))
     }
+}
 
+impl Admin {
     /// Makes a user.
     ///
     /// # Errors

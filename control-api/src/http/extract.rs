@@ -1,17 +1,20 @@
 //! What handlers take from a request, with problems for what is wrong.
 
 use axum::body::Bytes;
-use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::extract::{FromRequest, FromRequestParts, MatchedPath, Path, Request};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use serde::de::DeserializeOwned;
 
 use super::client_address;
 use super::problem::Problem;
-use crate::app::{Admin, App, Caller, Error};
+use crate::app::{Admin, App, Caller, Error, Reader, Touch};
 
 /// A signed-in user.
 pub(super) struct SignedIn(pub(super) Caller);
+
+/// Somebody who may see everything.
+pub(super) struct AsReader(pub(super) Reader);
 
 /// A signed-in administrator.
 pub(super) struct AsAdmin(pub(super) Admin);
@@ -29,7 +32,15 @@ impl FromRequestParts<App> for SignedIn {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        Ok(Self(app.caller(bearer(parts)?, client_address::of(parts)).await?))
+        Ok(Self(app.caller(bearer(parts)?, client_address::of(parts), touch(parts)).await?))
+    }
+}
+
+impl FromRequestParts<App> for AsReader {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        Ok(Self(SignedIn::from_request_parts(parts, app).await?.0.reader()?))
     }
 }
 
@@ -83,6 +94,13 @@ impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
             })?;
         parse(&bytes).map(Self)
     }
+}
+
+/// What a request touches: the noun is the route's first, below the version.
+fn touch(parts: &Parts) -> Touch<'_> {
+    let route = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    let noun = route.strip_prefix("/api/v1/").and_then(|rest| rest.split('/').next()).unwrap_or_default();
+    Touch { noun, reads: matches!(parts.method, Method::GET | Method::HEAD) }
 }
 
 /// The token of the request's `Authorization` header.

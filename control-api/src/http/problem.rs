@@ -39,6 +39,26 @@ pub(super) enum Signed {
     /// Nobody is signed in: `unauthenticated`.
     #[response(status = 401, content_type = "application/problem+json")]
     Unauthenticated(Problem),
+    /// The caller may not: `operator_required`, `admin_required`; or is a program whose token does not cover it:
+    /// `scope_missing`, `session_required`.
+    #[response(status = 403, content_type = "application/problem+json")]
+    Forbidden(Problem),
+    /// The database is away: `database_unavailable`, or has no room: `database_full`. Try again after `Retry-After`
+    /// seconds.
+    #[response(status = 503, content_type = "application/problem+json")]
+    Away(Problem),
+}
+
+/// Problems of every endpoint for auditors and whoever may do more.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "describes answers in the document")]
+pub(super) enum ForReaders {
+    /// Nobody is signed in: `unauthenticated`.
+    #[response(status = 401, content_type = "application/problem+json")]
+    Unauthenticated(Problem),
+    /// The caller is a plain user: `auditor_required`; or a program whose token does not cover it: `scope_missing`.
+    #[response(status = 403, content_type = "application/problem+json")]
+    Forbidden(Problem),
     /// The database is away: `database_unavailable`, or has no room: `database_full`. Try again after `Retry-After`
     /// seconds.
     #[response(status = 503, content_type = "application/problem+json")]
@@ -52,7 +72,8 @@ pub(super) enum ForAdmins {
     /// Nobody is signed in: `unauthenticated`.
     #[response(status = 401, content_type = "application/problem+json")]
     Unauthenticated(Problem),
-    /// The caller is no administrator: `admin_required`; or touches an owner and is none: `role_too_high`.
+    /// The caller is no administrator: `admin_required`; or touches an owner and is none: `role_too_high`; or is a
+    /// program whose token does not cover it: `scope_missing`.
     #[response(status = 403, content_type = "application/problem+json")]
     Forbidden(Problem),
     /// The database is away: `database_unavailable`, or has no room: `database_full`. Try again after `Retry-After`

@@ -42,6 +42,11 @@ pub struct Actor {
     /// Where the request came from; null for the system itself.
     #[schema(value_type = Option<String>)]
     pub address: Option<IpAddr>,
+    /// The program's token, where it was a program for the user.
+    // Left out where there is none: entries from before there were tokens keep their hash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub token: Option<Uuid>,
 }
 
 /// Kinds of actors.

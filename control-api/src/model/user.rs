@@ -12,6 +12,10 @@ use utoipa::ToSchema;
 pub enum Role {
     /// Sees and enrols his own devices.
     User,
+    /// Sees everything, and changes nothing of others.
+    Auditor,
+    /// Looks after everybody's devices: disables them, sets when they expire, removes them.
+    Operator,
     /// Manages everything but owners.
     Admin,
     /// Manages owners, too. One always remains.
@@ -34,6 +38,27 @@ pub struct User {
     pub disabled: bool,
     /// When the user was made.
     pub created_at: DateTime<Utc>,
+}
+
+/// A session that lasts.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct ActiveSession {
+    /// The session's id, which is no secret.
+    pub id: uuid::Uuid,
+    /// Who signed in.
+    #[schema(value_type = Uuid)]
+    pub user_id: UserId,
+    /// That user's name.
+    pub username: String,
+    /// Where the sign-in came from.
+    #[schema(value_type = Option<String>)]
+    pub address: Option<std::net::IpAddr>,
+    /// When it began.
+    pub created_at: DateTime<Utc>,
+    /// When it ends by itself.
+    pub expires_at: DateTime<Utc>,
+    /// Whether it is the one that asks.
+    pub current: bool,
 }
 
 /// A session that has just begun. Its token is shown this once.

@@ -30,8 +30,8 @@ pub(super) async fn insert(db: &mut PgConnection, entry: AuditEntry) -> Result<(
     let hash = audit_chain::hash(&stored_hash(&head.hash)?, position, &event);
     sqlx::query!(
         "INSERT INTO audit (id, at, actor_kind, actor_id, actor_name, actor_address, action, target_kind, target_id,
-                            before, after, position, hash)
-         OVERRIDING SYSTEM VALUE VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+                            before, after, position, hash, actor_token)
+         OVERRIDING SYSTEM VALUE VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
         event.id,
         event.at,
         event.actor.kind as ActorKind,
@@ -45,6 +45,7 @@ pub(super) async fn insert(db: &mut PgConnection, entry: AuditEntry) -> Result<(
         event.after,
         position,
         &hash.0[..],
+        event.actor.token,
     )
     .execute(&mut *db)
     .await?;
@@ -57,7 +58,7 @@ pub(super) async fn chain_older(db: &mut PgConnection, limit: i64) -> Result<boo
     let mut head = Anchor { position: head.position, hash: stored_hash(&head.hash)? };
     let rows = sqlx::query_as!(
         AuditRow,
-        r#"SELECT id, at, actor_kind AS "actor_kind: ActorKind", actor_id, actor_name, actor_address, action,
+        r#"SELECT id, at, actor_kind AS "actor_kind: ActorKind", actor_id, actor_name, actor_address, actor_token, action,
                   target_kind, target_id, before, after, position, hash
            FROM audit WHERE position IS NULL ORDER BY id LIMIT $1"#,
         limit,
@@ -85,7 +86,7 @@ pub(super) async fn chain_older(db: &mut PgConnection, limit: i64) -> Result<boo
 pub(crate) async fn page(db: &mut PgConnection, below: i64, limit: i64) -> Result<Vec<ChainedEvent>> {
     let rows = sqlx::query_as!(
         AuditRow,
-        r#"SELECT id, at, actor_kind AS "actor_kind: ActorKind", actor_id, actor_name, actor_address, action,
+        r#"SELECT id, at, actor_kind AS "actor_kind: ActorKind", actor_id, actor_name, actor_address, actor_token, action,
                   target_kind, target_id, before, after, position, hash
            FROM audit WHERE id < $1 ORDER BY id DESC LIMIT $2"#,
         below,
@@ -98,7 +99,7 @@ pub(crate) async fn page(db: &mut PgConnection, below: i64, limit: i64) -> Resul
 pub(crate) async fn links(db: &mut PgConnection, after: i64, limit: i64) -> Result<Vec<Link>> {
     let rows = sqlx::query_as!(
         AuditRow,
-        r#"SELECT id, at, actor_kind AS "actor_kind: ActorKind", actor_id, actor_name, actor_address, action,
+        r#"SELECT id, at, actor_kind AS "actor_kind: ActorKind", actor_id, actor_name, actor_address, actor_token, action,
                   target_kind, target_id, before, after, position, hash
            FROM audit WHERE position > $1 ORDER BY position LIMIT $2"#,
         after,
@@ -141,6 +142,7 @@ struct AuditRow {
     actor_id: Option<Uuid>,
     actor_name: String,
     actor_address: Option<IpNet>,
+    actor_token: Option<Uuid>,
     action: String,
     target_kind: String,
     target_id: String,
@@ -156,7 +158,13 @@ impl AuditRow {
         let event = AuditEvent {
             id: self.id,
             at: self.at,
-            actor: Actor { kind: self.actor_kind, id: self.actor_id, name: self.actor_name, address },
+            actor: Actor {
+                kind: self.actor_kind,
+                id: self.actor_id,
+                name: self.actor_name,
+                address,
+                token: self.actor_token,
+            },
             action: self.action,
             target_kind: self.target_kind,
             target_id: self.target_id,

@@ -19,7 +19,7 @@ pub(crate) enum Owned {
 }
 
 impl Owned {
-    fn user(self) -> Option<Uuid> {
+    pub(super) fn user(self) -> Option<Uuid> {
         match self {
             Self::By(user) => Some(user.0),
             Self::ByAnyone => None,

@@ -109,13 +109,14 @@ pub(crate) async fn any_owner(db: &mut PgConnection) -> Result<bool> {
     Ok(found.fetch_one(db).await?)
 }
 
-struct UserRow {
-    id: Uuid,
-    username: String,
-    display_name: String,
-    role: Role,
-    disabled: bool,
-    created_at: chrono::DateTime<chrono::Utc>,
+/// A user as rows have him.
+pub(super) struct UserRow {
+    pub(super) id: Uuid,
+    pub(super) username: String,
+    pub(super) display_name: String,
+    pub(super) role: Role,
+    pub(super) disabled: bool,
+    pub(super) created_at: chrono::DateTime<chrono::Utc>,
 }
 
 impl From<UserRow> for User {

@@ -108,6 +108,7 @@ async fn whatever_is_changed_in_a_row_is_found() {
             "at" => "at + interval '1 microsecond'",
             "actor_kind" => "'system'",
             "actor_id" => "NULL",
+            "actor_token" => "actor_id",
             "actor_address" => "'192.0.2.1'",
             "actor_name" | "action" | "target_kind" | "target_id" => &format!("{column} || ' '"),
             "before" => "'{}'",

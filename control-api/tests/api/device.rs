@@ -94,7 +94,7 @@ async fn only_administrators_disable_devices_and_set_their_expiry() {
         json!({ "expires_at": null }),
         json!({ "name": "x", "disabled": true }),
     ] {
-        alice.patch(&path(&device), change).await.problem(403, "admin_required");
+        alice.patch(&path(&device), change).await.problem(403, "operator_required");
     }
     assert_eq!(alice.get(&path(&device)).await.ok(200), device);
     assert_eq!(admin.patch(&path(&device), json!({ "disabled": true })).await.ok(200)["status"], "disabled");

@@ -4,6 +4,7 @@
 
 mod support;
 
+mod api_token;
 mod audit;
 mod audit_chain;
 mod authorization;

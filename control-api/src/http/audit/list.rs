@@ -1,8 +1,8 @@
 use axum::Json;
 
 use crate::app::Result;
-use crate::http::extract::{AsAdmin, Query};
-use crate::http::problem::{BadQuery, ForAdmins};
+use crate::http::extract::{AsReader, Query};
+use crate::http::problem::{BadQuery, ForReaders};
 use crate::model::{ChainedEvent, Page, PageQuery};
 
 /// Lists changes, newest first.
@@ -14,11 +14,11 @@ use crate::model::{ChainedEvent, Page, PageQuery};
     tag = "audit",
     security(("session" = [])),
     params(PageQuery),
-    responses((status = 200, body = Page<ChainedEvent>), ForAdmins, BadQuery),
+    responses((status = 200, body = Page<ChainedEvent>), ForReaders, BadQuery),
 )]
 pub(in crate::http) async fn list(
-    AsAdmin(admin): AsAdmin,
+    AsReader(reader): AsReader,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<Page<ChainedEvent>>> {
-    admin.audit(&query).await.map(Json)
+    reader.audit(&query).await.map(Json)
 }

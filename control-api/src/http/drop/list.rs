@@ -1,8 +1,8 @@
 use axum::Json;
 
 use crate::app::Result;
-use crate::http::extract::{AsAdmin, Query};
-use crate::http::problem::{BadQuery, ForAdmins};
+use crate::http::extract::{AsReader, Query};
+use crate::http::problem::{BadQuery, ForReaders};
 use crate::model::{DropEvent, DropQuery, Page};
 
 /// Lists packets that gateways dropped, newest first: why, by which rule, and which rule came closest to allowing them.
@@ -14,11 +14,11 @@ use crate::model::{DropEvent, DropQuery, Page};
     tag = "drops",
     security(("session" = [])),
     params(DropQuery),
-    responses((status = 200, body = Page<DropEvent>), ForAdmins, BadQuery),
+    responses((status = 200, body = Page<DropEvent>), ForReaders, BadQuery),
 )]
 pub(in crate::http) async fn list(
-    AsAdmin(admin): AsAdmin,
+    AsReader(reader): AsReader,
     Query(query): Query<DropQuery>,
 ) -> Result<Json<Page<DropEvent>>> {
-    admin.drops(query).await.map(Json)
+    reader.drops(query).await.map(Json)
 }

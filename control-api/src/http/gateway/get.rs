@@ -2,8 +2,8 @@ use axum::Json;
 use nexa_types::GatewayId;
 
 use crate::app::Result;
-use crate::http::extract::{AsAdmin, Ids};
-use crate::http::problem::{ForAdmins, Missing};
+use crate::http::extract::{AsReader, Ids};
+use crate::http::problem::{ForReaders, Missing};
 use crate::model::Gateway;
 
 /// Shows a gateway.
@@ -13,8 +13,11 @@ use crate::model::Gateway;
     tag = "gateways",
     security(("session" = [])),
     params(("id" = uuid::Uuid, Path, description = "The gateway.")),
-    responses((status = 200, body = Gateway), ForAdmins, Missing),
+    responses((status = 200, body = Gateway), ForReaders, Missing),
 )]
-pub(in crate::http) async fn get(AsAdmin(admin): AsAdmin, Ids(id): Ids<GatewayId>) -> Result<Json<Gateway>> {
-    admin.gateway(id).await.map(Json)
+pub(in crate::http) async fn get(
+    AsReader(reader): AsReader,
+    Ids(id): Ids<GatewayId>,
+) -> Result<Json<Gateway>> {
+    reader.gateway(id).await.map(Json)
 }

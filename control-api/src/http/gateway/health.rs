@@ -2,8 +2,8 @@ use axum::Json;
 use nexa_types::GatewayId;
 
 use crate::app::Result;
-use crate::http::extract::{AsAdmin, Ids};
-use crate::http::problem::{ForAdmins, Missing};
+use crate::http::extract::{AsReader, Ids};
+use crate::http::problem::{ForReaders, Missing};
 use crate::model::GatewayHealth;
 
 /// Shows how a gateway enforces its policy.
@@ -13,11 +13,11 @@ use crate::model::GatewayHealth;
     tag = "gateways",
     security(("session" = [])),
     params(("id" = uuid::Uuid, Path, description = "The gateway.")),
-    responses((status = 200, body = GatewayHealth), ForAdmins, Missing),
+    responses((status = 200, body = GatewayHealth), ForReaders, Missing),
 )]
 pub(in crate::http) async fn health(
-    AsAdmin(admin): AsAdmin,
+    AsReader(reader): AsReader,
     Ids(id): Ids<GatewayId>,
 ) -> Result<Json<GatewayHealth>> {
-    admin.gateway_health(id).await.map(Json)
+    reader.gateway_health(id).await.map(Json)
 }

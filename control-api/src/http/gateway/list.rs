@@ -1,8 +1,8 @@
 use axum::Json;
 
 use crate::app::Result;
-use crate::http::extract::{AsAdmin, Query};
-use crate::http::problem::{BadQuery, ForAdmins};
+use crate::http::extract::{AsReader, Query};
+use crate::http::problem::{BadQuery, ForReaders};
 use crate::model::{Gateway, Page, PageQuery};
 
 /// Lists gateways, oldest first.
@@ -12,11 +12,11 @@ use crate::model::{Gateway, Page, PageQuery};
     tag = "gateways",
     security(("session" = [])),
     params(PageQuery),
-    responses((status = 200, body = Page<Gateway>), ForAdmins, BadQuery),
+    responses((status = 200, body = Page<Gateway>), ForReaders, BadQuery),
 )]
 pub(in crate::http) async fn list(
-    AsAdmin(admin): AsAdmin,
+    AsReader(reader): AsReader,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<Page<Gateway>>> {
-    admin.gateways(&query).await.map(Json)
+    reader.gateways(&query).await.map(Json)
 }

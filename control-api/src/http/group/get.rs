@@ -2,8 +2,8 @@ use axum::Json;
 use nexa_types::GroupId;
 
 use crate::app::Result;
-use crate::http::extract::{AsAdmin, Ids};
-use crate::http::problem::{ForAdmins, Missing};
+use crate::http::extract::{AsReader, Ids};
+use crate::http::problem::{ForReaders, Missing};
 use crate::model::Group;
 
 /// Shows a group with its members.
@@ -13,8 +13,8 @@ use crate::model::Group;
     tag = "groups",
     security(("session" = [])),
     params(("id" = uuid::Uuid, Path, description = "The group.")),
-    responses((status = 200, body = Group), ForAdmins, Missing),
+    responses((status = 200, body = Group), ForReaders, Missing),
 )]
-pub(in crate::http) async fn get(AsAdmin(admin): AsAdmin, Ids(id): Ids<GroupId>) -> Result<Json<Group>> {
-    admin.group(id).await.map(Json)
+pub(in crate::http) async fn get(AsReader(reader): AsReader, Ids(id): Ids<GroupId>) -> Result<Json<Group>> {
+    reader.group(id).await.map(Json)
 }

@@ -1,8 +1,8 @@
 use axum::Json;
 
 use crate::app::Result;
-use crate::http::extract::{AsAdmin, Query};
-use crate::http::problem::{BadQuery, ForAdmins};
+use crate::http::extract::{AsReader, Query};
+use crate::http::problem::{BadQuery, ForReaders};
 use crate::model::{Group, Page, PageQuery};
 
 /// Lists groups with their members, oldest first.
@@ -12,11 +12,11 @@ use crate::model::{Group, Page, PageQuery};
     tag = "groups",
     security(("session" = [])),
     params(PageQuery),
-    responses((status = 200, body = Page<Group>), ForAdmins, BadQuery),
+    responses((status = 200, body = Page<Group>), ForReaders, BadQuery),
 )]
 pub(in crate::http) async fn list(
-    AsAdmin(admin): AsAdmin,
+    AsReader(reader): AsReader,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<Page<Group>>> {
-    admin.groups(&query).await.map(Json)
+    reader.groups(&query).await.map(Json)
 }

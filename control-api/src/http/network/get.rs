@@ -1,8 +1,8 @@
 use axum::Json;
 
 use crate::app::Result;
-use crate::http::extract::AsAdmin;
-use crate::http::problem::ForAdmins;
+use crate::http::extract::AsReader;
+use crate::http::problem::ForReaders;
 use crate::model::Network;
 
 /// Shows address pools and MTU.
@@ -11,8 +11,8 @@ use crate::model::Network;
     path = "/api/v1/network",
     tag = "network",
     security(("session" = [])),
-    responses((status = 200, body = Network), ForAdmins),
+    responses((status = 200, body = Network), ForReaders),
 )]
-pub(in crate::http) async fn get(AsAdmin(admin): AsAdmin) -> Result<Json<Network>> {
-    admin.network().await.map(Json)
+pub(in crate::http) async fn get(AsReader(reader): AsReader) -> Result<Json<Network>> {
+    reader.network().await.map(Json)
 }

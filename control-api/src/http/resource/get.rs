@@ -2,8 +2,8 @@ use axum::Json;
 use nexa_types::ResourceId;
 
 use crate::app::Result;
-use crate::http::extract::{AsAdmin, Ids};
-use crate::http::problem::{ForAdmins, Missing};
+use crate::http::extract::{AsReader, Ids};
+use crate::http::problem::{ForReaders, Missing};
 use crate::model::Resource;
 
 /// Shows a resource.
@@ -13,11 +13,11 @@ use crate::model::Resource;
     tag = "resources",
     security(("session" = [])),
     params(("id" = uuid::Uuid, Path, description = "The resource.")),
-    responses((status = 200, body = Resource), ForAdmins, Missing),
+    responses((status = 200, body = Resource), ForReaders, Missing),
 )]
 pub(in crate::http) async fn get(
-    AsAdmin(admin): AsAdmin,
+    AsReader(reader): AsReader,
     Ids(id): Ids<ResourceId>,
 ) -> Result<Json<Resource>> {
-    admin.resource(id).await.map(Json)
+    reader.resource(id).await.map(Json)
 }

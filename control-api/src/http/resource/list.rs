@@ -1,8 +1,8 @@
 use axum::Json;
 
 use crate::app::Result;
-use crate::http::extract::{AsAdmin, Query};
-use crate::http::problem::{BadQuery, ForAdmins};
+use crate::http::extract::{AsReader, Query};
+use crate::http::problem::{BadQuery, ForReaders};
 use crate::model::{Page, PageQuery, Resource};
 
 /// Lists resources, oldest first.
@@ -12,11 +12,11 @@ use crate::model::{Page, PageQuery, Resource};
     tag = "resources",
     security(("session" = [])),
     params(PageQuery),
-    responses((status = 200, body = Page<Resource>), ForAdmins, BadQuery),
+    responses((status = 200, body = Page<Resource>), ForReaders, BadQuery),
 )]
 pub(in crate::http) async fn list(
-    AsAdmin(admin): AsAdmin,
+    AsReader(reader): AsReader,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<Page<Resource>>> {
-    admin.resources(&query).await.map(Json)
+    reader.resources(&query).await.map(Json)
 }

@@ -2,8 +2,8 @@ use axum::Json;
 use nexa_types::RuleId;
 
 use crate::app::Result;
-use crate::http::extract::{AsAdmin, Ids};
-use crate::http::problem::{ForAdmins, Missing};
+use crate::http::extract::{AsReader, Ids};
+use crate::http::problem::{ForReaders, Missing};
 use crate::model::RuleWithHits;
 
 /// Shows a rule, with the packets that it decided on.
@@ -13,11 +13,11 @@ use crate::model::RuleWithHits;
     tag = "rules",
     security(("session" = [])),
     params(("id" = u32, Path, description = "The number of the rule.")),
-    responses((status = 200, body = RuleWithHits), ForAdmins, Missing),
+    responses((status = 200, body = RuleWithHits), ForReaders, Missing),
 )]
 pub(in crate::http) async fn get(
-    AsAdmin(admin): AsAdmin,
+    AsReader(reader): AsReader,
     Ids(id): Ids<RuleId>,
 ) -> Result<Json<RuleWithHits>> {
-    admin.rule(id).await.map(Json)
+    reader.rule(id).await.map(Json)
 }

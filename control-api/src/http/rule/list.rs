@@ -1,8 +1,8 @@
 use axum::Json;
 
 use crate::app::Result;
-use crate::http::extract::{AsAdmin, Query};
-use crate::http::problem::{BadQuery, ForAdmins};
+use crate::http::extract::{AsReader, Query};
+use crate::http::problem::{BadQuery, ForReaders};
 use crate::model::{Page, PageQuery, RuleWithHits};
 
 /// Lists rules, lowest number first, each with the packets that it decided on.
@@ -12,11 +12,11 @@ use crate::model::{Page, PageQuery, RuleWithHits};
     tag = "rules",
     security(("session" = [])),
     params(PageQuery),
-    responses((status = 200, body = Page<RuleWithHits>), ForAdmins, BadQuery),
+    responses((status = 200, body = Page<RuleWithHits>), ForReaders, BadQuery),
 )]
 pub(in crate::http) async fn list(
-    AsAdmin(admin): AsAdmin,
+    AsReader(reader): AsReader,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<Page<RuleWithHits>>> {
-    admin.rules(&query).await.map(Json)
+    reader.rules(&query).await.map(Json)
 }

@@ -1,8 +1,8 @@
 use axum::Json;
 
 use crate::app::Result;
-use crate::http::extract::{AsAdmin, Query};
-use crate::http::problem::{BadQuery, ForAdmins};
+use crate::http::extract::{AsReader, Query};
+use crate::http::problem::{BadQuery, ForReaders};
 use crate::model::{Page, PageQuery, User};
 
 /// Lists users, oldest first.
@@ -12,11 +12,11 @@ use crate::model::{Page, PageQuery, User};
     tag = "users",
     security(("session" = [])),
     params(PageQuery),
-    responses((status = 200, body = Page<User>), ForAdmins, BadQuery),
+    responses((status = 200, body = Page<User>), ForReaders, BadQuery),
 )]
 pub(in crate::http) async fn list(
-    AsAdmin(admin): AsAdmin,
+    AsReader(reader): AsReader,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<Page<User>>> {
-    admin.users(&query).await.map(Json)
+    reader.users(&query).await.map(Json)
 }

@@ -131,6 +131,11 @@ pub fn key() -> String {
     STANDARD.encode(rand32())
 }
 
+/// A time in an hour, in text.
+pub fn in_an_hour() -> String {
+    (chrono::Utc::now() + chrono::TimeDelta::hours(1)).to_rfc3339()
+}
+
 /// Requests that make the usual things, and give what was made.
 impl Client {
     pub async fn make_group(&self) -> Value {
@@ -150,6 +155,11 @@ impl Client {
 
     pub async fn enrol(&self) -> Value {
         self.post("/api/v1/devices", json!({ "name": unique("device"), "public_key": key() })).await.ok(201)
+    }
+
+    pub async fn make_api_token(&self, scopes: &[&str]) -> Value {
+        let body = json!({ "name": unique("token"), "scopes": scopes, "expires_at": in_an_hour() });
+        self.post("/api/v1/api-tokens", body).await.ok(201)
     }
 
     pub async fn make_gateway(&self) -> Value {

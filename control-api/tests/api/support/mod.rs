@@ -7,7 +7,7 @@ mod log;
 mod proxy;
 mod stream;
 
-pub use api::{Api, PASSWORD, key, unique};
+pub use api::{Api, PASSWORD, in_an_hour, key, unique};
 pub use client::Client;
 pub use log::Log;
 pub use proxy::Proxy;

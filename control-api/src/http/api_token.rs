@@ -1,0 +1,7 @@
+mod create;
+mod delete;
+mod list;
+
+pub(super) use create::{__path_create, create};
+pub(super) use delete::{__path_delete, delete};
+pub(super) use list::{__path_list, list};
