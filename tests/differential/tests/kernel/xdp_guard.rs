@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use aya::{TestRun as _, TestRunOptions};
@@ -234,6 +235,21 @@ fn initiations_beyond_the_budget_are_dropped_and_data_is_not() {
     let counted = program.counted().unwrap();
     assert_eq!(counted.passed, passed as u64 + 1);
     assert!(counted.dropped.contains(&("initiation_budget", 1_501 - passed as u64)), "{counted:?}");
+}
+
+#[test]
+fn a_spent_budget_comes_back_with_time() {
+    let mut program = load(&Options { initiations_per_second: 20, initiation_burst: 1 });
+    program.configure(PORT, Mode::Native, false).unwrap();
+    let start = Instant::now();
+    let wait_until = |dropped| {
+        while drops(&program, &initiation()) != dropped {
+            assert!(start.elapsed() < Duration::from_secs(30), "none is dropped, or all are");
+        }
+    };
+    for dropped in [true, false, true] {
+        wait_until(dropped);
+    }
 }
 
 #[test]
