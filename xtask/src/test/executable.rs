@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use super::Part;
-use crate::{checkout::Checkout, progress::step};
+use crate::{checkout::Checkout, program::Program, progress::step};
 
 /// A test program.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,20 +54,25 @@ impl Executable {
 /// When the build fails.
 pub fn build(checkout: &Checkout) -> Result<Vec<Executable>> {
     let arguments = ["build", "--quiet", "--workspace", "--lib", "--bins", "--tests"];
-    step("test: building all programs and tests", || {
-        let output = checkout
-            .cargo()
-            .args(arguments)
-            .arg("--message-format=json-render-diagnostics")
-            .command()
-            .stderr(Stdio::inherit())
-            .output()
-            .context("cannot start cargo")?;
-        if !output.status.success() {
-            bail!("the build failed");
-        }
-        Ok(String::from_utf8_lossy(&output.stdout).lines().filter_map(read).collect())
-    })
+    step("test: building all programs and tests", || built(&checkout.cargo().args(arguments)))
+}
+
+/// Has cargo build, and lists the test programs.
+///
+/// # Errors
+/// When the build fails.
+pub fn built(cargo: &Program) -> Result<Vec<Executable>> {
+    let output = cargo
+        .clone()
+        .arg("--message-format=json-render-diagnostics")
+        .command()
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot start cargo")?;
+    if !output.status.success() {
+        bail!("the build failed");
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).lines().filter_map(read).collect())
 }
 
 /// Reads one of cargo's messages; none unless it is about a test program.
