@@ -2,15 +2,16 @@
 
 mod errand;
 mod feasible;
+mod in_force;
 mod revoke;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
-use nexa_types::{Generation, PublicKey, Revision};
+use nexa_types::{Generation, PublicKey};
 use nexa_wire::snapshot::{SealError, Sealed, Snapshot};
 use tokio::task::spawn_blocking;
 
@@ -25,7 +26,7 @@ use crate::stream::{Cause, Refusal};
 use crate::tunnel::{self, Tunnel};
 use crate::xdp_guard;
 pub use errand::Errand;
-use nexa_gateway_core::install::CLOCK_STEP;
+use in_force::{Clocks, InForce};
 use nexa_gateway_core::{LowerError, Lowered};
 
 /// How long a policy is served after the control plane last confirmed it.
@@ -64,32 +65,6 @@ pub struct Gateway {
     /// The snapshot in force, while it is not on disk.
     unstored: Option<Sealed>,
     has_retired: bool,
-}
-
-struct InForce {
-    revision: Revision,
-    snapshot: Arc<Snapshot>,
-    local: Vec<IpAddr>,
-    lease_until: DateTime<Utc>,
-    /// When a rule begins or ends to speak, and the same snapshot is to be set anew.
-    next_change: Option<DateTime<Utc>>,
-    clocks: (Instant, DateTime<Utc>),
-}
-
-impl InForce {
-    /// How long the kernel says what the rules say; nothing where that is for as long as the lease is.
-    fn stands_for(&self) -> Option<TimeDelta> {
-        self.next_change.map(|change| change - Utc::now())
-    }
-
-    fn is_due(&self) -> bool {
-        self.clock_has_stepped() || self.stands_for().is_some_and(|left| left <= TimeDelta::zero())
-    }
-
-    fn clock_has_stepped(&self) -> bool {
-        let boot = TimeDelta::from_std(self.clocks.0.elapsed()).unwrap_or(TimeDelta::MAX);
-        (Utc::now() - self.clocks.1 - boot).abs() > CLOCK_STEP
-    }
 }
 
 /// What [`Gateway::new`] takes: the parts of a [`Gateway`].
@@ -270,7 +245,7 @@ impl Gateway {
             in_force.local = local;
             in_force.next_change = next_change;
             in_force.lease_until = lease_until;
-            in_force.clocks = (Instant::now(), Utc::now());
+            in_force.clocks = Clocks::now();
         }
         Ok(())
     }
@@ -332,7 +307,7 @@ impl Gateway {
         let (network, peers) = (snapshot.network.clone(), snapshot.peers.clone());
         self.with_tunnel(move |tunnel| tunnel.set_peers(&network, &peers)).await.map_err(try_again)?;
         self.status.set_applied(Applied::new(sealed.revision, sealed.hash.clone(), &snapshot));
-        let clocks = (Instant::now(), Utc::now());
+        let clocks = Clocks::now();
         let revision = sealed.revision;
         self.in_force = Some(InForce { revision, snapshot, local, lease_until, next_change, clocks });
         Ok(())
