@@ -25,6 +25,7 @@ mod links;
 mod mapping;
 mod maps;
 mod memory;
+mod pins;
 mod prefixes;
 mod profiles;
 mod reader;
@@ -38,6 +39,7 @@ use self::counters::{CounterMaps, rule_names};
 pub use self::links::Attachment;
 use self::maps::Maps;
 pub use self::memory::{MapMemory, expected as expected_memory};
+use self::pins::Pins;
 pub use self::reader::Reader;
 pub use self::state::boot_clock_ns;
 use self::table::NotWritten;
@@ -81,6 +83,8 @@ pub struct Dataplane {
     ebpf: Ebpf,
     maps: Maps,
     pin_dir: Option<PathBuf>,
+    /// What is pinned there.
+    pins: Option<Pins>,
     attachment: Attachment,
     max_rules: u32,
     meters: memory::Meters,
@@ -143,10 +147,15 @@ impl Dataplane {
         let meters = memory::Meters::open(&ebpf, &shapes)?;
         let counting = Arc::new(CounterMaps::open(&ebpf)?);
         let maps = Maps::take(&mut ebpf)?;
+        let mut pins = options.pin_dir.clone().map(Pins::in_folder);
+        if let Some(pins) = &mut pins {
+            maps::PINNED.iter().try_for_each(|name| pins.hold(name))?;
+        }
         Ok(Self {
             ebpf,
             maps,
             pin_dir: options.pin_dir.clone(),
+            pins,
             attachment: options.attachment,
             max_rules: options.max_rules,
             meters,
@@ -173,8 +182,20 @@ impl Dataplane {
                 Attachment::Clsact => links::attach_clsact(program, interface, direction),
             }
             .with_context(|| format!("cannot attach {name} to {interface}"))?;
+            if let (Attachment::Tcx, Some(pins)) = (self.attachment, &mut self.pins) {
+                pins.hold(name)?;
+            }
         }
         Ok(())
+    }
+
+    /// Pins again what somebody has unpinned, and says what that was. Packets were judged on meanwhile; had the daemon
+    /// ended, none would have passed any more.
+    ///
+    /// # Errors
+    /// When the folder is on no BPF file system any more.
+    pub fn restore_pins(&self) -> anyhow::Result<Vec<&'static str>> {
+        self.pins.as_ref().map_or(Ok(Vec::new()), Pins::restore)
     }
 
     /// Puts a policy in force, whole, until `lease_until`. When it returns, every packet that arrives is judged by it. What

@@ -28,6 +28,7 @@ pub struct Status {
     drift: AtomicU64,
     content_hash: RwLock<Option<String>>,
     policy_repairs: AtomicU64,
+    pin_repairs: AtomicU64,
     refusal: RwLock<Option<Refusal>>,
 }
 
@@ -137,6 +138,16 @@ impl Status {
     /// Counts that the policy was written anew.
     pub fn count_policy_repair(&self) {
         self.policy_repairs.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often something was pinned again.
+    pub fn pin_repairs(&self) -> u64 {
+        self.pin_repairs.load(Ordering::Relaxed)
+    }
+
+    /// Counts that something was pinned again.
+    pub fn count_pin_repair(&self) {
+        self.pin_repairs.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Whether the snapshot in force is on disk.

@@ -14,6 +14,7 @@ mod netns {
     mod interface;
     mod lab;
     mod local;
+    mod pins;
     mod run;
     mod scene;
     mod tap;

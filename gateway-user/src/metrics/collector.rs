@@ -116,6 +116,8 @@ impl GatewayCollector {
         families.gauge("nexavpn_policy_drift_entries", help, &[], drift);
         let help = "How often somebody changed the kernel's maps and the policy was written anew.";
         families.counter("nexavpn_policy_repairs_total", help, &[], [(vec![], status.policy_repairs())]);
+        let help = "How often somebody removed pins of the programs or maps and they were pinned again.";
+        families.counter("nexavpn_pin_repairs_total", help, &[], [(vec![], status.pin_repairs())]);
         let Some(applied) = status.applied() else { return };
         let revision = applied.revision.0 as f64;
         families.gauge("nexavpn_applied_revision", "The snapshot in force.", &[], [(vec![], revision)]);

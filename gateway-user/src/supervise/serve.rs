@@ -97,6 +97,7 @@ pub async fn serve(started: Started, settings: &Settings) -> anyhow::Result<End>
         ticks: 0,
         refused: None,
         was_connected: false,
+        is_pinned: true,
     };
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -153,6 +154,8 @@ struct Chores {
     /// The last refusal, told once.
     refused: Option<(Revision, String)>,
     was_connected: bool,
+    /// Whether what shall outlive the daemon could be pinned when that was last looked at.
+    is_pinned: bool,
 }
 
 impl Chores {
@@ -189,6 +192,9 @@ impl Chores {
         }
         gateway.store_again().await;
         if self.ticks.is_multiple_of(REPORT_EVERY_TICKS) {
+            self.restore_pins(gateway);
+        }
+        if self.ticks.is_multiple_of(REPORT_EVERY_TICKS) {
             self.report(gateway, &statuses).await;
         }
         if self.ticks.is_multiple_of(REPORT_EVERY_TICKS) || gateway.is_due() {
@@ -198,6 +204,27 @@ impl Chores {
             self.note_confirmation(gateway).await;
         }
         None
+    }
+
+    fn restore_pins(&mut self, gateway: &Gateway) {
+        let restored = lock(&gateway.dataplane).restore_pins();
+        match &restored {
+            Ok(names) if names.is_empty() => {}
+            Ok(names) => {
+                gateway.status.count_pin_repair();
+                tracing::error!(
+                    "somebody removed what holds the policy in force without a daemon; it is pinned again: {}",
+                    names.join(", ")
+                );
+            }
+            Err(error) if self.is_pinned => {
+                tracing::error!(
+                    "nothing will pass once this daemon ends, as it cannot pin what it holds: {error:#}"
+                );
+            }
+            Err(_) => {}
+        }
+        self.is_pinned = restored.is_ok();
     }
 
     async fn report(&mut self, gateway: &Gateway, statuses: &[PeerStatus]) {

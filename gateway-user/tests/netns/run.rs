@@ -30,7 +30,7 @@ fn is_up() -> bool {
 }
 
 /// Whether the programs are on the interface and the guard is in place.
-fn enforced() -> bool {
+pub fn enforced() -> bool {
     let attached = |direction, name: &str| match Attachment::of_kernel() {
         Attachment::Tcx => {
             let (_, programs) = SchedClassifier::query_tcx("wg0", direction).unwrap();
