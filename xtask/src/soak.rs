@@ -12,6 +12,22 @@ use crate::{checkout::Checkout, ebpf, program::Program, setup, test::executable}
 pub enum Subject {
     /// Random policies and packets: the programs in the kernel against the specification (root).
     Dataplane,
+    /// Twenty peers of the tunnel that rekey, talk one way or both, some over a bad network: none may go deaf (root).
+    Tunnel,
+}
+
+impl Subject {
+    /// Its test: the package, the program, and the name in it.
+    const fn test(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::Dataplane => (
+                "nexa-differential",
+                "kernel",
+                "specification::the_kernel_says_what_the_specification_says_and_counts_nothing_else",
+            ),
+            Self::Tunnel => ("nexa-tunnel", "hurried", "soak::twenty_peers_rekey_and_none_goes_deaf"),
+        }
+    }
 }
 
 /// What is played.
@@ -20,9 +36,12 @@ pub struct Plan {
     /// What is run.
     #[arg(value_enum)]
     subject: Subject,
-    /// How many packets.
+    /// How many packets, of the dataplane.
     #[arg(long, value_name = "N", default_value_t = 100_000_000)]
     packets: u64,
+    /// For how long, of the tunnel, which lives through ten minutes in one.
+    #[arg(long, value_name = "N", default_value_t = 30)]
+    minutes: u32,
     /// Plays the same policies and packets as another run, which printed this. Random if left out.
     #[arg(long)]
     seed: Option<u64>,
@@ -35,18 +54,18 @@ pub struct Plan {
 pub fn run(checkout: &Checkout, plan: &Plan) -> Result<ExitCode> {
     setup::run(checkout)?;
     ebpf::run(checkout)?;
-    let Subject::Dataplane = plan.subject;
+    let (package, name, test) = plan.subject.test();
     let executables = executable::build(checkout)?;
-    let kernel = executables
+    let soaked = executables
         .iter()
-        .find(|executable| executable.package == "nexa-differential" && executable.name == "kernel")
-        .context("nexa-differential has no test program `kernel`")?;
-    let mut program = Program::new(&kernel.file)
-        .directory(&kernel.folder)
-        .env("CARGO_MANIFEST_DIR", &kernel.folder)
+        .find(|executable| executable.package == package && executable.name == name)
+        .with_context(|| format!("{package} has no test program `{name}`"))?;
+    let mut program = Program::new(&soaked.file)
+        .directory(&soaked.folder)
+        .env("CARGO_MANIFEST_DIR", &soaked.folder)
         .env("NEXA_PACKETS", plan.packets.to_string())
-        .args(["--exact", "--nocapture"])
-        .arg("specification::the_kernel_says_what_the_specification_says_and_counts_nothing_else");
+        .env("NEXA_SOAK_MINUTES", plan.minutes.to_string())
+        .args(["--exact", "--nocapture", test]);
     if let Some(seed) = plan.seed {
         program = program.env("NEXA_SEED", seed.to_string());
     }

@@ -63,15 +63,20 @@ impl World {
     /// [`World::client`] that knows the gateway elsewhere.
     pub fn client_at(&self, n: u8, gateway: SocketAddr) -> GoPeer {
         let ns = Ns::new(&format!("{}c{n}", self.id));
+        self.join(&ns, n);
+        let client = GoPeer::start(ns, n, &format!("{}w{n}", self.id));
+        client.join(self.private.public_key(), gateway);
+        client
+    }
+
+    /// Joins a namespace to the gateway's by the network of client `n`.
+    pub fn join(&self, ns: &Ns, n: u8) {
         self.gateway.ip(&format!("link add c{n} type veth peer name eth0 netns {}", ns.name()));
-        for (ns, device, host) in [(&self.gateway, format!("c{n}"), 1), (&ns, "eth0".to_owned(), 2)] {
+        for (ns, device, host) in [(&self.gateway, format!("c{n}"), 1), (ns, "eth0".to_owned(), 2)] {
             ns.ip(&format!("addr add 10.77.{n}.{host}/24 dev {device}"));
             ns.ip(&format!("addr add fd77:{n}::{host}/64 dev {device} nodad"));
             ns.ip(&format!("link set {device} up"));
         }
-        let client = GoPeer::start(ns, n, &format!("{}w{n}", self.id));
-        client.join(self.private.public_key(), gateway);
-        client
     }
 
     /// [`World::client`] behind a router: the network is the router's, and the client has 192.168.n.2 and fd68:n::2.
