@@ -19,11 +19,13 @@ mod input;
 mod network;
 mod page;
 mod password;
+mod password_link;
 mod profile;
 mod report;
 mod resource;
 mod rule;
 mod session;
+mod sign_in_limit;
 mod snapshot;
 mod token;
 mod user;
@@ -46,6 +48,7 @@ pub use gateway::{CreateGateway, UpdateGateway};
 pub use gateway_stream::{Close, GatewayIdentity, GatewayStream, HEARTBEAT};
 pub use group::CreateGroup;
 pub use network::UpdateNetwork;
+pub use password_link::{SetPassword, reset_owner};
 pub use resource::ResourceBody;
 pub use rule::{CreateRule, UpdateRule};
 pub use session::SignIn;
@@ -79,6 +82,7 @@ pub struct App(Arc<Inner>);
 struct Inner {
     store: Store,
     passwords: password::Passwords,
+    sign_ins: Arc<sign_in_limit::SignInLimit>,
     revisions: watch::Receiver<Revision>,
     snapshots: snapshot::Cache,
     refused: gateway_stream::RefusedTokens,
@@ -104,15 +108,17 @@ impl App {
         let (sender, revisions) = watch::channel(Revision(0));
         let mut background = JoinSet::new();
         changes::spawn(&mut background, &store, sender);
+        let sign_ins = Arc::new(sign_in_limit::SignInLimit::default());
         let app = Self(Arc::new(Inner {
             store: store.clone(),
             passwords: password::Passwords::new()?,
+            sign_ins: Arc::clone(&sign_ins),
             revisions,
             snapshots: snapshot::Cache::default(),
             refused: gateway_stream::RefusedTokens::default(),
             streams: Arc::new(Semaphore::new(MAX_STREAMS as usize)),
         }));
-        background.spawn(housekeeping::run(store));
+        background.spawn(housekeeping::run(store, sign_ins));
         Ok((app, Background(background)))
     }
 

@@ -22,9 +22,9 @@ pub const PROGRAM: Program = Program {
         // With peer authentication it holds no password.
         flag: SecretFlag::Taken,
         file_read: FileRead::AtStart,
-        needed_by: &["serve", "migrate", "bootstrap", "doctor"],
+        needed_by: &["serve", "migrate", "bootstrap", "reset-owner", "doctor"],
     }],
-    arguments: &["known", "export"],
+    arguments: &["known", "export", "username"],
 };
 
 /// The control plane of NexaVPN.
@@ -51,6 +51,9 @@ pub enum Command {
     Migrate(DatabaseArgs),
     /// Prints a token, for the next hour, that the first owner is made with. Refused once there is an owner.
     Bootstrap(DatabaseArgs),
+    /// Prints a token, for 72 hours, by which an owner who cannot sign in any more sets a password at
+    /// POST /api/v1/passwords. Enables him, too.
+    ResetOwner(ResetOwnerArgs),
     /// Says whether the database is one to work with, and what to do; exit 1 if there is a problem.
     Doctor(DoctorArgs),
     /// Verifies or exports the audit log.
@@ -72,6 +75,17 @@ pub struct ServeArgs {
     /// Addresses and prefixes of the proxies in front, with commas between: their X-Forwarded-For is believed.
     #[arg(long, default_value = "", value_parser = trusted_proxies)]
     pub trusted_proxies: TrustedProxies,
+    /// Where the database is.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+}
+
+/// Whose password to reset.
+#[derive(Debug, Args)]
+pub struct ResetOwnerArgs {
+    /// The owner's name; may be left out where there is only one.
+    #[arg(long)]
+    pub username: Option<String>,
     /// Where the database is.
     #[command(flatten)]
     pub database: DatabaseArgs,

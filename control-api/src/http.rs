@@ -12,6 +12,7 @@ mod group;
 mod health;
 mod me;
 mod network;
+mod password;
 mod problem;
 mod request_log;
 mod resource;
@@ -81,6 +82,8 @@ fn documented() -> OpenApiRouter<App> {
         .routes(routes!(me::get))
         .routes(routes!(user::list, user::create))
         .routes(routes!(user::get, user::update, user::delete))
+        .routes(routes!(user::password_link))
+        .routes(routes!(password::set))
         .routes(routes!(group::list, group::create))
         .routes(routes!(group::get, group::delete))
         .routes(routes!(group::add_member, group::remove_member))

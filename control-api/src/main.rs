@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use nexa_config::Inputs;
 use nexa_control::app::audit::{self, Verdict};
-use nexa_control::app::{App, doctor};
+use nexa_control::app::{App, doctor, reset_owner};
 use nexa_control::config::{AuditCommand, Cli, Command, LogFormat, PROGRAM};
 use nexa_control::http::{self, Serving};
 use nexa_control::serve;
@@ -44,6 +44,9 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Migrate(args) => App::migrate(&args.database()?).await?,
         Command::Bootstrap(args) => {
             println!("{}", App::make_bootstrap_token(&args.database()?).await?);
+        }
+        Command::ResetOwner(args) => {
+            println!("{}", reset_owner(&args.database.database()?, args.username.as_deref()).await?);
         }
         Command::Doctor(args) => {
             let report = doctor::look(&args.database.database()?).await;

@@ -24,4 +24,4 @@ pub use resource::{Resource, TrafficBody};
 pub use rule::{
     DayBody, EffectBody, Rule, SubjectBody, SubjectKind, TargetBody, TargetKind, WhenBody, WindowBody,
 };
-pub use user::{ActiveSession, Role, Session, User};
+pub use user::{ActiveSession, PasswordLink, Role, Session, User};

@@ -19,6 +19,7 @@ mod error;
 pub(crate) mod gateway;
 pub(crate) mod group;
 pub(crate) mod network;
+pub(crate) mod password_link;
 pub(crate) mod report;
 pub(crate) mod resource;
 pub(crate) mod rule;

@@ -58,6 +58,7 @@ impl App {
             display_name: &username,
             role: Role::Owner,
             password_hash: &password_hash,
+            invited: false,
         };
         let owner = user::insert(db, owner).await?;
         let actor = Actor { address, ..system_actor("bootstrap token") };

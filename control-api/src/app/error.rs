@@ -42,6 +42,12 @@ pub enum Error {
         /// What to do.
         detail: String,
     },
+    /// The same was tried too often.
+    #[error("too many tries; try again in {retry_after_seconds} s")]
+    TooMany {
+        /// When to try again.
+        retry_after_seconds: u16,
+    },
     /// Too much is asked at once.
     #[error("too many sign-ins are being checked; try again in a second")]
     Busy,

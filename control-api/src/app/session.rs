@@ -28,8 +28,9 @@ impl App {
     /// Begins a session, for a request from this address.
     ///
     /// # Errors
-    /// `bad_credentials`, the same and after the same time whether the name, the password or a disabled user is why.
+    /// [`Error::TooMany`]; `bad_credentials`, the same and after the same time whether the name, the password or a disabled user is why.
     pub async fn sign_in(&self, request: SignIn, address: Option<IpAddr>) -> Result<Session> {
+        self.0.sign_ins.attempt(&request.username, address)?;
         // What cannot be a name is nobody's, and some of it Postgres would not even take as text.
         let known = match input::username(&request.username) {
             Ok(name) => user::credentials(&mut *self.store().connection().await?, &name).await?,

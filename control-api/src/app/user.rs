@@ -8,9 +8,9 @@ use super::device::ADDRESS_REST;
 use super::error::Meaning as _;
 use super::page::Window;
 use super::rule::is_named;
-use super::{Admin, Caller, Error, Reader, Result, input};
+use super::{Admin, Caller, Error, Reader, Result, input, token};
 use crate::model::{Page, PageQuery, Role, User};
-use crate::store::{AuditEntry, Db, device, session, user};
+use crate::store::{AuditEntry, Db, device, password_link, session, user};
 
 /// A user to make.
 #[derive(Deserialize, ToSchema)]
@@ -21,9 +21,10 @@ pub struct CreateUser {
     /// How others see the user; the username where it is left out.
     #[schema(nullable = false)]
     pub display_name: Option<String>,
-    /// At least 10 characters.
-    #[schema(min_length = 10)]
-    pub password: String,
+    /// At least 10 characters. Where it is left out the user is invited: he sets one by a link from
+    /// POST /api/v1/users/{id}/password-link.
+    #[schema(nullable = false, min_length = 10)]
+    pub password: Option<String>,
     /// `user` where it is left out. Only an owner makes owners.
     #[schema(nullable = false)]
     pub role: Option<Role>,
@@ -81,10 +82,13 @@ impl Admin {
     pub async fn create_user(&self, request: CreateUser) -> Result<User> {
         let username = input::username(&request.username)?;
         let display_name = input::name("display_name", request.display_name.as_ref().unwrap_or(&username))?;
-        input::password(&request.password)?;
+        request.password.as_deref().map_or(Ok(()), input::password)?;
         let role = request.role.unwrap_or(Role::User);
         self.may_give(role)?;
-        let password_hash = self.app().0.passwords.hash(request.password).await?;
+        let invited = request.password.is_none();
+        // An invited user has one, too, which nobody knows: so nothing has to tell the two apart when he signs in.
+        let password = request.password.map_or_else(|| Ok(token::new()?.0), Ok::<_, Error>)?;
+        let password_hash = self.app().0.passwords.hash(password).await?;
         let mut change = self.store().change().await?;
         let id = UserId(Uuid::now_v7());
         let new = user::NewUser {
@@ -93,6 +97,7 @@ impl Admin {
             display_name: &display_name,
             role,
             password_hash: &password_hash,
+            invited,
         };
         let user = user::insert(change.connection(), new).await;
         let user = user.when_violates("users_username", || Error::name_taken("username"))?;
@@ -133,11 +138,17 @@ impl Admin {
         self.keep_an_owner(db, &before).await?;
         if let Some(hash) = &password_hash {
             user::set_password(db, id, hash).await?;
+            password_link::delete_of_user(db, id).await?;
+            after.invited = false;
         }
         if after.disabled || password_hash.is_some() {
             session::delete_of_user(db, id).await?;
         }
-        let action = if after == before { "user.set_password" } else { "user.update" };
+        let action = if after == (User { invited: after.invited, ..before.clone() }) {
+            "user.set_password"
+        } else {
+            "user.update"
+        };
         change.commit(AuditEntry::new(&self.actor(), action, id).before(&before).after(&after)).await?;
         Ok(after)
     }
@@ -159,7 +170,7 @@ impl Admin {
     }
 
     /// A role never grants, or touches, more than it has.
-    fn may_give(&self, role: Role) -> Result<()> {
+    pub(super) fn may_give(&self, role: Role) -> Result<()> {
         if role <= self.role() {
             return Ok(());
         }

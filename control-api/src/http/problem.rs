@@ -30,6 +30,9 @@ pub(super) struct Problem {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     request_id: Option<Box<str>>,
+    /// For the header `Retry-After`.
+    #[serde(skip)]
+    retry_after_seconds: Option<u16>,
 }
 
 /// Problems of every endpoint that a session is needed for.
@@ -141,6 +144,7 @@ impl Problem {
             code,
             field: None,
             request_id: request_log::current_id().map(String::into_boxed_str),
+            retry_after_seconds: (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1),
         }
     }
 
@@ -157,14 +161,11 @@ impl IntoResponse for Problem {
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        match status {
-            StatusCode::UNAUTHORIZED => {
-                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            }
-            StatusCode::SERVICE_UNAVAILABLE => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-            }
-            _ => {}
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(seconds) = self.retry_after_seconds {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }
@@ -183,6 +184,10 @@ impl From<Error> for Problem {
             Error::Conflict { code, field, .. } => {
                 let problem = Self::new(StatusCode::CONFLICT, code, detail);
                 Self { field: field.map(str::to_owned), ..problem }
+            }
+            Error::TooMany { retry_after_seconds } => {
+                let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_attempts", detail);
+                Self { retry_after_seconds: Some(retry_after_seconds), ..problem }
             }
             Error::Busy => Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail),
             Error::Collided => Self::new(StatusCode::SERVICE_UNAVAILABLE, "try_again", detail),

@@ -36,8 +36,19 @@ pub struct User {
     pub role: Role,
     /// A disabled user has no session and no device in any gateway.
     pub disabled: bool,
+    /// Whether the user has yet to set a password, by a link from POST /api/v1/users/{id}/password-link.
+    pub invited: bool,
     /// When the user was made.
     pub created_at: DateTime<Utc>,
+}
+
+/// By which a user sets a password. Its token is shown this once.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PasswordLink {
+    /// For POST /api/v1/passwords, once.
+    pub token: String,
+    /// Until when it can be used.
+    pub expires_at: DateTime<Utc>,
 }
 
 /// A session that lasts.

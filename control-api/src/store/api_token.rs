@@ -51,7 +51,7 @@ pub(crate) async fn authenticate(
     let row = sqlx::query!(
         r#"SELECT t.id AS token, t.scopes AS "scopes: Vec<Scope>",
                   t.last_used_at IS NULL OR t.last_used_at < now() - interval '5 minutes' AS "stale!",
-                  u.id, u.username, u.display_name, u.role AS "role: Role", u.disabled, u.created_at
+                  u.id, u.username, u.display_name, u.role AS "role: Role", u.disabled, u.invited, u.created_at
            FROM api_tokens t JOIN users u ON u.id = t.user_id
            WHERE t.token_hash = $1 AND t.expires_at > now() AND NOT u.disabled"#,
         &token_hash[..]
@@ -68,6 +68,7 @@ pub(crate) async fn authenticate(
         display_name: row.display_name,
         role: row.role,
         disabled: row.disabled,
+        invited: row.invited,
         created_at: row.created_at,
     };
     Ok(Some((row.token, row.scopes, user.into())))

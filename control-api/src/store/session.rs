@@ -42,7 +42,7 @@ pub(crate) async fn insert(db: &mut PgConnection, session: NewSession<'_>) -> Re
 /// Whose session a token is of, while it lasts and the user is not disabled.
 pub(crate) async fn find(db: &mut PgConnection, token_hash: &[u8; 32]) -> Result<Option<(Uuid, User)>> {
     let row = sqlx::query!(
-        r#"SELECT s.id AS session, u.id, u.username, u.display_name, u.role AS "role: Role", u.disabled, u.created_at
+        r#"SELECT s.id AS session, u.id, u.username, u.display_name, u.role AS "role: Role", u.disabled, u.invited, u.created_at
            FROM sessions s JOIN users u ON u.id = s.user_id
            WHERE s.token_hash = $1 AND s.expires_at > now() AND NOT u.disabled"#,
         &token_hash[..]
@@ -56,6 +56,7 @@ pub(crate) async fn find(db: &mut PgConnection, token_hash: &[u8; 32]) -> Result
             display_name: row.display_name,
             role: row.role,
             disabled: row.disabled,
+            invited: row.invited,
             created_at: row.created_at,
         };
         (row.session, user)

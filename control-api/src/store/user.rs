@@ -12,19 +12,23 @@ pub(crate) struct NewUser<'a> {
     pub(crate) display_name: &'a str,
     pub(crate) role: Role,
     pub(crate) password_hash: &'a str,
+    /// Whether nobody knows the password, and the user has yet to set one.
+    pub(crate) invited: bool,
 }
 
 /// Makes a user.
 pub(crate) async fn insert(db: &mut PgConnection, user: NewUser<'_>) -> Result<User> {
     let row = sqlx::query_as!(
         UserRow,
-        r#"INSERT INTO users (id, username, display_name, role, password_hash) VALUES ($1, $2, $3, $4, $5)
-           RETURNING id, username, display_name, role AS "role: Role", disabled, created_at"#,
+        r#"INSERT INTO users (id, username, display_name, role, password_hash, invited)
+           VALUES ($1, $2, $3, $4, $5, $6)
+           RETURNING id, username, display_name, role AS "role: Role", disabled, invited, created_at"#,
         user.id.0,
         user.username,
         user.display_name,
         user.role as Role,
         user.password_hash,
+        user.invited,
     );
     Ok(row.fetch_one(db).await?.into())
 }
@@ -33,7 +37,7 @@ pub(crate) async fn insert(db: &mut PgConnection, user: NewUser<'_>) -> Result<U
 pub(crate) async fn get(db: &mut PgConnection, id: UserId) -> Result<Option<User>> {
     let row = sqlx::query_as!(
         UserRow,
-        r#"SELECT id, username, display_name, role AS "role: Role", disabled, created_at
+        r#"SELECT id, username, display_name, role AS "role: Role", disabled, invited, created_at
            FROM users WHERE id = $1"#,
         id.0
     );
@@ -44,7 +48,7 @@ pub(crate) async fn get(db: &mut PgConnection, id: UserId) -> Result<Option<User
 pub(crate) async fn lock(db: &mut PgConnection, id: UserId) -> Result<Option<User>> {
     let row = sqlx::query_as!(
         UserRow,
-        r#"SELECT id, username, display_name, role AS "role: Role", disabled, created_at
+        r#"SELECT id, username, display_name, role AS "role: Role", disabled, invited, created_at
            FROM users WHERE id = $1 FOR UPDATE"#,
         id.0
     );
@@ -55,7 +59,7 @@ pub(crate) async fn lock(db: &mut PgConnection, id: UserId) -> Result<Option<Use
 pub(crate) async fn page(db: &mut PgConnection, after: Uuid, limit: i64) -> Result<Vec<User>> {
     let rows = sqlx::query_as!(
         UserRow,
-        r#"SELECT id, username, display_name, role AS "role: Role", disabled, created_at
+        r#"SELECT id, username, display_name, role AS "role: Role", disabled, invited, created_at
            FROM users WHERE id > $1 ORDER BY id LIMIT $2"#,
         after,
         limit,
@@ -83,9 +87,11 @@ pub(crate) async fn update(db: &mut PgConnection, user: &User) -> Result<()> {
     Ok(())
 }
 
-/// Writes a user's password hash.
+/// Writes a user's password hash; an invitation is thereby accepted.
 pub(crate) async fn set_password(db: &mut PgConnection, id: UserId, hash: &str) -> Result<()> {
-    sqlx::query!("UPDATE users SET password_hash = $2 WHERE id = $1", id.0, hash).execute(db).await?;
+    sqlx::query!("UPDATE users SET password_hash = $2, invited = false WHERE id = $1", id.0, hash)
+        .execute(db)
+        .await?;
     Ok(())
 }
 
@@ -95,10 +101,20 @@ pub(crate) async fn delete(db: &mut PgConnection, id: UserId) -> Result<()> {
     Ok(())
 }
 
+/// All owners, oldest first.
+pub(crate) async fn owners(db: &mut PgConnection) -> Result<Vec<User>> {
+    let rows = sqlx::query_as!(
+        UserRow,
+        r#"SELECT id, username, display_name, role AS "role: Role", disabled, invited, created_at
+           FROM users WHERE role = 'owner' ORDER BY id"#
+    );
+    Ok(rows.fetch_all(db).await?.into_iter().map(User::from).collect())
+}
+
 /// How many owners can sign in.
 pub(crate) async fn active_owners(db: &mut PgConnection) -> Result<i64> {
     let count = sqlx::query_scalar!(
-        r#"SELECT count(*) AS "count!" FROM users WHERE role = 'owner' AND NOT disabled"#
+        r#"SELECT count(*) AS "count!" FROM users WHERE role = 'owner' AND NOT disabled AND NOT invited"#
     );
     Ok(count.fetch_one(db).await?)
 }
@@ -116,6 +132,7 @@ pub(super) struct UserRow {
     pub(super) display_name: String,
     pub(super) role: Role,
     pub(super) disabled: bool,
+    pub(super) invited: bool,
     pub(super) created_at: chrono::DateTime<chrono::Utc>,
 }
 
@@ -127,6 +144,7 @@ impl From<UserRow> for User {
             display_name: row.display_name,
             role: row.role,
             disabled: row.disabled,
+            invited: row.invited,
             created_at: row.created_at,
         }
     }

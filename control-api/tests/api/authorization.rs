@@ -27,6 +27,8 @@ const ROWS: &[(&str, &str, [u16; 6])] = &[
     ("GET", "/api/v1/users/{id}", [401, 404, 200, 200, 200, 200]),
     ("PATCH", "/api/v1/users/{id}", [401, 403, 403, 403, 403, 200]),
     ("DELETE", "/api/v1/users/{id}", [401, 403, 403, 403, 403, 204]),
+    ("POST", "/api/v1/users/{id}/password-link", [401, 403, 403, 403, 403, 201]),
+    ("POST", "/api/v1/passwords", [403, 403, 403, 403, 403, 403]),
     ("GET", "/api/v1/groups", [401, 403, 403, 200, 200, 200]),
     ("POST", "/api/v1/groups", [401, 403, 403, 403, 403, 201]),
     ("GET", "/api/v1/groups/{id}", [401, 403, 403, 200, 200, 200]),
@@ -119,7 +121,9 @@ async fn every_row_holds_for_programs_within_their_scopes() {
     for (method, path, [_, _, _, _, _, admin]) in ROWS {
         let noun = path.strip_prefix("/api/v1/").and_then(|rest| rest.split('/').next());
         // Who asks without showing a token is not asked for one.
-        let Some(noun) = noun.filter(|noun| !matches!(*noun, "bootstrap" | "gateway")) else { continue };
+        let Some(noun) = noun.filter(|noun| !matches!(*noun, "bootstrap" | "gateway" | "passwords")) else {
+            continue;
+        };
         if (*method, *path) == ("POST", "/api/v1/sessions") {
             continue;
         }
@@ -203,6 +207,7 @@ impl Things {
         Some(match (method, path) {
             ("POST", "/api/v1/bootstrap") => json!({ "token": "t", "username": "u", "password": PASSWORD }),
             ("POST", "/api/v1/sessions") => json!({ "username": self.username(), "password": PASSWORD }),
+            ("POST", "/api/v1/passwords") => json!({ "token": "t", "password": PASSWORD }),
             ("POST", "/api/v1/users") => json!({ "username": unique("new"), "password": PASSWORD }),
             ("PATCH", "/api/v1/users/{id}") => json!({ "display_name": concerned }),
             ("POST", "/api/v1/groups") => json!({ "name": unique("new") }),

@@ -18,6 +18,7 @@ mod group;
 mod http;
 mod network;
 mod outage;
+mod password_link;
 mod profile;
 mod report;
 mod resource;

@@ -40,7 +40,7 @@ async fn bad_users_are_refused_with_field_and_code() {
             "invalid_name",
             "display_name",
         ),
-        (json!({ "username": "bob" }), "invalid_body", "password"),
+        (json!({ "password": PASSWORD }), "invalid_body", "username"),
         (json!({ "username": "bob", "password": PASSWORD, "role": "god" }), "invalid_body", "role"),
         (json!({ "username": "bob", "password": PASSWORD, "is_admin": true }), "invalid_body", "is_admin"),
         (json!({ "username": 7, "password": PASSWORD }), "invalid_body", "username"),

@@ -14,6 +14,8 @@ use crate::model::Session;
     path = "/api/v1/sessions",
     tag = "sessions",
     responses((status = 201, body = Session), WithBody,
+        (status = 429, body = Problem, content_type = "application/problem+json",
+            description = "`too_many_attempts`; try again after `Retry-After` seconds"),
         (status = 401, body = Problem, content_type = "application/problem+json", description = "`bad_credentials`")),
 )]
 pub(in crate::http) async fn create(

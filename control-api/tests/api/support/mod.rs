@@ -8,7 +8,7 @@ mod proxy;
 mod stream;
 
 pub use api::{Api, PASSWORD, in_an_hour, key, unique};
-pub use client::Client;
+pub use client::{Client, Reply};
 pub use log::Log;
 pub use proxy::Proxy;
 pub use stream::Stream;

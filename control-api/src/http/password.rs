@@ -1,0 +1,3 @@
+mod set;
+
+pub(super) use set::{__path_set, set};
