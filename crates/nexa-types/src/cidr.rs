@@ -1,3 +1,4 @@
+use std::cmp::Ordering;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -5,7 +6,9 @@ use std::str::FromStr;
 use ipnet::IpNet;
 
 /// An IP prefix without host bits. A bare address in text is its /32 or /128.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+///
+/// Prefixes are in the order of their addresses, IPv4 first, and each comes before those inside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Cidr(IpNet);
 
 /// Why a text or a prefix is no [`Cidr`].
@@ -49,14 +52,53 @@ impl Cidr {
         self.0.contains(&address)
     }
 
+    // Small, and asked by the million where whole policies are compiled: worth a copy in who asks.
     /// Whether `other` is of this family and wholly inside; a prefix covers itself.
+    #[inline]
     pub fn covers(self, other: Self) -> bool {
-        self.0.contains(&other.0)
+        self.0.prefix_len() <= other.0.prefix_len() && self.overlaps(other)
     }
 
     /// Whether some address is in both.
+    #[inline]
     pub fn overlaps(self, other: Self) -> bool {
-        self.covers(other) || other.covers(self)
+        let bits = self.0.prefix_len().min(other.0.prefix_len());
+        self.is_v4() == other.is_v4() && (self.left_bits() ^ other.left_bits()).leading_zeros() >= bits.into()
+    }
+
+    #[inline]
+    const fn is_v4(self) -> bool {
+        matches!(self.0, IpNet::V4(_))
+    }
+
+    /// The address, from the left; behind it is nothing.
+    #[inline]
+    const fn left_bits(self) -> u128 {
+        match self.0 {
+            IpNet::V4(net) => (net.addr().to_bits() as u128) << 96,
+            IpNet::V6(net) => net.addr().to_bits(),
+        }
+    }
+
+    /// What a prefix is, as it is ordered. Whole policies are sorted by it: the parts of an address one by one take four
+    /// times as long to compare.
+    #[inline]
+    fn order(self) -> (bool, u128, u8) {
+        (!self.is_v4(), self.left_bits(), self.0.prefix_len())
+    }
+}
+
+impl Ord for Cidr {
+    #[inline]
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.order().cmp(&other.order())
+    }
+}
+
+impl PartialOrd for Cidr {
+    #[inline]
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -106,6 +148,29 @@ mod tests {
     fn nonsense_is_refused() {
         for bad in ["", "10.0.0.0/33", "10.0.0/8", "fe80::%eth0/64", "0.0.0.0/-1", "example.test"] {
             assert!(matches!(bad.parse::<Cidr>(), Err(CidrError::Syntax(_))), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_comes_before_those_inside_it_and_ipv4_before_ipv6() {
+        let sorted = [
+            "0.0.0.0/0",
+            "9.0.0.0/8",
+            "10.0.0.0/8",
+            "10.0.0.0/16",
+            "10.0.0.0",
+            "10.0.0.1",
+            "::/0",
+            "::/8",
+            "::",
+            "1::",
+        ]
+        .map(cidr);
+        assert!(sorted.is_sorted_by(|one, next| one < next && one.net() < next.net()));
+        let covers = |one: Cidr, other: Cidr| one.net().contains(&other.net());
+        for (one, other) in sorted.iter().flat_map(|one| sorted.map(|other| (*one, other))) {
+            assert_eq!(one.covers(other), covers(one, other), "{one} {other}");
+            assert_eq!(one.overlaps(other), covers(one, other) || covers(other, one), "{one} {other}");
         }
     }
 
