@@ -17,10 +17,12 @@ use nexa_wire::delta::Delta;
 use nexa_wire::snapshot::{Network, Snapshot};
 
 use crate::model::{self, ModelError, Roll};
-use crate::schedule::Schedule;
 
+mod classes;
 mod ports;
 
+pub use self::classes::MAX_WORDS;
+use self::classes::{Classes, Limits};
 pub use self::ports::PortsEntry;
 
 /// Most entries of one policy in each of the two tries; they hold as many again, for the policy that follows.
@@ -61,6 +63,17 @@ pub enum LowerError {
         /// How many.
         by_rule: usize,
     },
+    /// Rules of more different times speak of the same than is worked out.
+    #[error(
+        "rules with {times} different times speak of the same prefixes in too many ranges of ports, rule {rule} the first of \
+         them: give rules of one destination the same windows and dates, or fewer ranges"
+    )]
+    Times {
+        /// The lowest of them.
+        rule: RuleId,
+        /// How many times.
+        times: usize,
+    },
 }
 
 /// A policy as map entries.
@@ -75,15 +88,9 @@ pub struct Lowered {
     basis: Option<(Network, Vec<IpAddr>)>,
     compiler: Compiler,
     roll: Roll,
-    /// By number.
-    classes: Vec<LoweredClass>,
-    /// Entries of all classes together.
-    ports: usize,
-    /// Classes of rules with limits in time.
-    timed: BTreeSet<ClassId>,
-    /// Of these, when to lower which anew.
-    due: BTreeSet<(DateTime<Utc>, ClassId)>,
-    at: DateTime<Utc>,
+    classes: Classes,
+    /// What a refused change has touched, to be followed with what undoes it.
+    unfinished: Touched,
 }
 
 /// One state of a [`Lowered`], and no state of another one.
@@ -91,12 +98,6 @@ pub struct Lowered {
 pub struct Edition {
     of: Arc<()>,
     number: u64,
-}
-
-#[derive(Clone, Debug, Default)]
-struct LoweredClass {
-    entries: Arc<[PortsEntry]>,
-    next_change: Option<DateTime<Utc>>,
 }
 
 /// A device, its addresses and its two sets.
@@ -142,11 +143,8 @@ impl Default for Lowered {
             basis: None,
             compiler: Compiler::new(&[], Vec::new()),
             roll: Roll::default(),
-            classes: Vec::new(),
-            ports: 0,
-            timed: BTreeSet::new(),
-            due: BTreeSet::new(),
-            at: DateTime::UNIX_EPOCH,
+            classes: Classes::default(),
+            unfinished: Touched::default(),
         }
     }
 }
@@ -192,13 +190,19 @@ impl Lowered {
 
     fn make(&mut self, parts: model::Parts<'_>, at: DateTime<Utc>) -> Result<(), LowerError> {
         let change = self.check(&parts)?;
-        let outcome = self.compiler.apply(change);
-        self.follow(at);
-        let inverse = outcome?;
-        if let Err(error) = self.check_entries() {
+        let inverse = match self.compiler.apply(change) {
+            Ok(inverse) => inverse,
+            Err(error) => {
+                self.follow(at, Limits::NONE)?;
+                return Err(error.into());
+            }
+        };
+        // Until what goes is gone, there may be as many again as there may be.
+        let limits = Limits { entries: 2 * MAX_ENTRIES, words: MAX_WORDS };
+        if let Err(error) = self.follow(at, limits).and_then(|()| self.check_entries()) {
             // What was in force before fits.
-            self.compiler.apply(inverse)?;
-            self.follow(at);
+            self.compiler.undo(inverse);
+            self.follow(at, Limits::NONE)?;
             return Err(error);
         }
         self.roll.change(parts.peers, parts.gone_peers);
@@ -220,46 +224,19 @@ impl Lowered {
     }
 
     /// Lowers what the compiler has touched, and what is due.
-    fn follow(&mut self, at: DateTime<Utc>) {
-        let mut touched = self.compiler.take_touched();
-        if at < self.at {
-            // The wall clock was set back: what has begun or ended since has not.
-            touched.retimed.extend(&self.timed);
+    fn follow(&mut self, at: DateTime<Utc>, limits: Limits) -> Result<(), LowerError> {
+        let mut touched = std::mem::take(&mut self.unfinished);
+        touched.extend(self.compiler.take_touched());
+        touched.retimed.extend(self.classes.due(at));
+        let ids = touched.classes.union(&touched.retimed).copied();
+        let outcome = self.classes.lower(&self.compiler, ids, at, limits);
+        if outcome.is_err() {
+            self.unfinished = touched;
         } else {
-            touched.retimed.extend(self.due.iter().take_while(|(due, _)| *due <= at).map(|(_, class)| class));
+            self.touched = touched;
+            self.edition.number += 1;
         }
-        self.at = at;
-        for id in touched.classes.union(&touched.retimed) {
-            self.lower_class(*id);
-        }
-        self.touched = touched;
-        self.edition.number += 1;
-    }
-
-    fn lower_class(&mut self, id: ClassId) {
-        let class = self.compiler.class(id);
-        let rules = class.iter().filter_map(|grant| self.compiler.rules().get(&grant.rule));
-        let schedule = Schedule::new(rules, self.at);
-        let (entries, next_change) = (ports::entries(class, &schedule).into(), schedule.next_change());
-        if schedule.is_limited() {
-            self.timed.insert(id);
-        } else {
-            self.timed.remove(&id);
-        }
-        let position = id.0 as usize;
-        if position >= self.classes.len() {
-            self.classes.resize_with(position + 1, LoweredClass::default);
-        }
-        let lowered = LoweredClass { entries, next_change };
-        self.ports += lowered.entries.len();
-        let before = std::mem::replace(&mut self.classes[position], lowered);
-        self.ports -= before.entries.len();
-        if let Some(before) = before.next_change {
-            self.due.remove(&(before, id));
-        }
-        if let Some(next) = next_change {
-            self.due.insert((next, id));
-        }
+        outcome
     }
 
     fn check_entries(&self) -> Result<(), LowerError> {
@@ -268,20 +245,15 @@ impl Lowered {
             let (rule, by_rule) = self.compiler.widest_rule().unwrap_or((IMPLICIT, 0));
             return Err(LowerError::Entries { map: "prefix", needed: prefixes, rule, by_rule });
         }
-        if self.ports > MAX_ENTRIES {
-            let mut rules: Vec<u32> =
-                self.classes.iter().flat_map(|class| class.entries.iter()).map(|entry| entry.rule).collect();
-            rules.sort_unstable();
-            let most = rules.chunk_by(|one, next| one == next).max_by_key(|entries| entries.len());
-            let (rule, by_rule) = most.map_or((0, 0), |entries| (entries[0], entries.len()));
-            return Err(LowerError::Entries { map: "port", needed: self.ports, rule: RuleId(rule), by_rule });
+        if self.classes.entries() > MAX_ENTRIES {
+            return Err(self.classes.too_many());
         }
         Ok(())
     }
 
     /// When to set the same policy anew, because a rule begins or ends to speak; nothing where never.
     pub fn next_change(&self) -> Option<DateTime<Utc>> {
-        self.due.first().map(|(at, _)| *at)
+        self.classes.next_change()
     }
 
     /// Which state of which policy this is.
@@ -333,7 +305,7 @@ impl Lowered {
 
     /// A class as entries; none where nothing is granted.
     pub fn class(&self, id: ClassId) -> Arc<[PortsEntry]> {
-        self.classes.get(id.0 as usize).map(|class| Arc::clone(&class.entries)).unwrap_or_default()
+        self.classes.get(id)
     }
 
     /// A set as entries, `number` being the numbers of classes in the maps; none where nothing is granted.

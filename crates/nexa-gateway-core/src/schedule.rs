@@ -29,6 +29,8 @@ struct Limited<'a> {
     when: &'a When,
     active: bool,
     next_change: Option<DateTime<Utc>>,
+    /// Equal where the times are.
+    number: usize,
 }
 
 /// The final word on one entry.
@@ -48,11 +50,12 @@ impl<'a> Schedule<'a> {
         // Many rules have the same few limits.
         let mut seen: HashMap<&When, Limited<'a>> = HashMap::new();
         let limited = rules.filter(|rule| !rule.when.is_always()).map(|rule| {
-            let when = &rule.when;
+            let (when, number) = (&rule.when, seen.len());
             let limited = seen.entry(when).or_insert_with(|| Limited {
                 when,
                 active: when.is_active(at),
                 next_change: when.next_change(at),
+                number,
             });
             (rule.id, *limited)
         });
@@ -63,6 +66,22 @@ impl<'a> Schedule<'a> {
     /// Whether any of the rules has limits.
     pub fn is_limited(&self) -> bool {
         !self.limited.is_empty()
+    }
+
+    /// The rules that have some.
+    pub fn limited_rules(&self) -> impl Iterator<Item = RuleId> + '_ {
+        self.limited.keys().copied()
+    }
+
+    /// How many different ones.
+    pub fn times(&self) -> usize {
+        self.limited.values().map(|limited| limited.number + 1).max().unwrap_or(0)
+    }
+
+    /// Which grants are as good as each other but for the number of their rule: the lowest of each kind says all that
+    /// [`Self::word`] wants to know.
+    pub fn kind(&self, grant: &Grant) -> (Effect, Option<usize>) {
+        (grant.effect, self.limited.get(&grant.rule).map(|limited| limited.number))
     }
 
     /// When what is said here is to be said anew; nothing where never.

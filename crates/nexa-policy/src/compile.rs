@@ -20,16 +20,20 @@
 mod change;
 mod compiler;
 mod intern;
+mod ledger;
 mod said;
 mod set;
 mod sets;
 mod side_by_side;
 mod tables;
 
-use nexa_types::RuleId;
+use std::hash::{Hash, Hasher};
+
+use nexa_types::{Protocol, RuleId};
 
 pub use self::change::{Change, Touched};
 pub use self::compiler::{Compiler, Expansion, MAX_EXPANSION};
+pub use self::ledger::MAX_GRANTS;
 pub use self::set::Set;
 use crate::model::{Effect, Model, Traffic};
 
@@ -64,7 +68,7 @@ pub struct CompiledPeer {
 pub type Class = [Grant];
 
 /// One rule's word on one protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Grant {
     /// Whether it admits or refuses.
     pub effect: Effect,
@@ -86,4 +90,21 @@ pub fn compile(model: Model) -> Result<Compiler, Expansion> {
     let mut compiler = Compiler::new(&implicit, excluded);
     compiler.apply(Change::from_nothing(peers, resources, rules))?;
     Ok(compiler)
+}
+
+impl Hash for Grant {
+    /// In two words: whole policies are hashed, and each field by itself takes three times as long.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self { effect, rule, traffic: Traffic { protocol, ports }, named } = *self;
+        let protocol = match protocol {
+            Protocol::Any => 0x100,
+            Protocol::Tcp => 0x101,
+            Protocol::Udp => 0x102,
+            Protocol::Icmp => 0x103,
+            Protocol::Number(number) => u16::from(number),
+        };
+        let small = u16::from(effect == Effect::Allow) << 12 | u16::from(named) << 11 | protocol;
+        state.write_u64(u64::from(rule.0) << 32 | u64::from(ports.first()) << 16 | u64::from(ports.last()));
+        state.write_u16(small);
+    }
 }

@@ -1,9 +1,12 @@
 //! A class as entries of the PORTS map.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use chrono::{DateTime, Utc};
 use nexa_abi::layout::PortsKey;
 use nexa_abi::packet;
 use nexa_policy::compile::{Class, Grant};
+use nexa_policy::model::Effect;
 use nexa_types::Protocol;
 
 use crate::schedule::{Schedule, Word};
@@ -28,29 +31,35 @@ pub struct PortsEntry {
 /// Makes every hit decisive: what is said of all protocols is pushed into each that is named, and the ports of a
 /// protocol are cut where the answer changes. So a deny of 1-1023 beats an allow of 443, and so does one of
 /// everything. So too for times: what ends a wider word ends the narrower ones that it is pushed into.
-pub fn entries(class: &Class, schedule: &Schedule<'_>) -> Vec<PortsEntry> {
-    let of_all: Vec<&Grant> = class.iter().filter(|grant| grant.traffic.protocol == Protocol::Any).collect();
+///
+/// Takes what it costs from `words`; nothing where that is not enough.
+pub fn entries(class: &Class, schedule: &Schedule<'_>, words: &mut usize) -> Option<Vec<PortsEntry>> {
     let mut entries = Vec::new();
-    if let Some(word) = schedule.word(of_all.iter().copied()) {
+    let mut of_all = Speaking::new(schedule);
+    class
+        .iter()
+        .filter(|grant| grant.traffic.protocol == Protocol::Any)
+        .for_each(|grant| of_all.begin(grant));
+    if let Some(word) = of_all.word(words)? {
         entries.push(entry(PortsKey::CLASS_BITS, 0, 0, word));
     }
-    for protocol in named_protocols(class) {
-        let spoken: Vec<&Grant> = class
-            .iter()
-            .filter(|grant| numbers(grant.traffic.protocol).contains(&protocol))
-            .chain(of_all.iter().copied())
-            .collect();
+    for (protocol, mut spoken) in by_protocol(class) {
+        spoken.extend(of_all.lowest());
         if matches!(protocol, packet::TCP | packet::UDP) {
-            for (first, last, word) in intervals(&spoken, schedule) {
+            for (first, last, word) in intervals(&spoken, schedule, words)? {
                 for (port, bits) in prefixes(first, last) {
                     entries.push(entry(PortsKey::PROTOCOL_BITS + bits, protocol, port, word));
                 }
             }
-        } else if let Some(word) = schedule.word(spoken.into_iter()) {
-            entries.push(entry(PortsKey::PROTOCOL_BITS, protocol, 0, word));
+        } else {
+            let mut speaking = Speaking::new(schedule);
+            spoken.into_iter().for_each(|grant| speaking.begin(grant));
+            if let Some(word) = speaking.word(words)? {
+                entries.push(entry(PortsKey::PROTOCOL_BITS, protocol, 0, word));
+            }
         }
     }
-    entries
+    Some(entries)
 }
 
 fn entry(prefix_bits: u32, protocol: u8, port: u16, word: Word) -> PortsEntry {
@@ -58,11 +67,14 @@ fn entry(prefix_bits: u32, protocol: u8, port: u16, word: Word) -> PortsEntry {
     PortsEntry { prefix_bits, protocol, port, verdict, rule, not_after }
 }
 
-fn named_protocols(class: &Class) -> Vec<u8> {
-    let mut protocols: Vec<u8> =
-        class.iter().flat_map(|grant| numbers(grant.traffic.protocol)).copied().collect();
-    protocols.sort_unstable();
-    protocols.dedup();
+/// Grants of each protocol that is named.
+fn by_protocol(class: &Class) -> BTreeMap<u8, Vec<&Grant>> {
+    let mut protocols: BTreeMap<u8, Vec<&Grant>> = BTreeMap::new();
+    for grant in class {
+        for protocol in numbers(grant.traffic.protocol) {
+            protocols.entry(*protocol).or_default().push(grant);
+        }
+    }
     protocols
 }
 
@@ -88,25 +100,31 @@ const fn numbers(protocol: Protocol) -> &'static [u8] {
 }
 
 /// Cuts ports 0 to 65535 where the answer changes; ports of which nothing is said are left out.
-fn intervals(grants: &[&Grant], schedule: &Schedule<'_>) -> Vec<(u16, u16, Word)> {
+fn intervals(grants: &[&Grant], schedule: &Schedule<'_>, words: &mut usize) -> Option<Vec<(u16, u16, Word)>> {
     let range = |grant: &Grant| match grant.traffic.protocol {
         Protocol::Tcp | Protocol::Udp => {
             (u32::from(grant.traffic.ports.first()), u32::from(grant.traffic.ports.last()))
         }
         _ => (0, u32::from(u16::MAX)),
     };
-    let mut starts: Vec<u32> =
-        grants.iter().map(|grant| range(grant)).flat_map(|(a, b)| [a, b + 1]).collect();
-    starts.push(0);
-    starts.sort_unstable();
-    starts.dedup();
-    let ends = starts.iter().skip(1).map(|next| next - 1).chain([u32::from(u16::MAX)]);
+    let mut edges: Vec<(u32, bool, &Grant)> = Vec::with_capacity(2 * grants.len());
+    for grant in grants {
+        let (first, last) = range(grant);
+        edges.extend([(first, true, *grant), (last + 1, false, *grant)]);
+    }
+    edges.sort_unstable();
 
+    let mut speaking = Speaking::new(schedule);
     let mut intervals: Vec<(u16, u16, Word)> = Vec::new();
-    for (first, last) in starts.iter().copied().zip(ends) {
-        let here = grants.iter().copied().filter(|grant| range(grant).0 <= first && last <= range(grant).1);
+    let mut edges = edges.chunk_by(|one, next| one.0 == next.0).peekable();
+    while let Some(here) = edges.next() {
+        for (_, begins, grant) in here {
+            if *begins { speaking.begin(grant) } else { speaking.end(grant) }
+        }
+        // Every range ends somewhere.
+        let Some(next) = edges.peek() else { break };
         let (Some(word), Ok(first), Ok(last)) =
-            (schedule.word(here), u16::try_from(first), u16::try_from(last))
+            (speaking.word(words)?, u16::try_from(here[0].0), u16::try_from(next[0].0 - 1))
         else {
             continue;
         };
@@ -117,7 +135,45 @@ fn intervals(grants: &[&Grant], schedule: &Schedule<'_>) -> Vec<(u16, u16, Word)
             _ => intervals.push((first, last, word)),
         }
     }
-    intervals
+    Some(intervals)
+}
+
+/// Grants that speak of one port: of each kind, so that those that change nothing are not looked at.
+struct Speaking<'a, 's> {
+    schedule: &'s Schedule<'s>,
+    kinds: BTreeMap<(Effect, Option<usize>), BTreeSet<&'a Grant>>,
+}
+
+impl<'a, 's> Speaking<'a, 's> {
+    const fn new(schedule: &'s Schedule<'s>) -> Self {
+        Self { schedule, kinds: BTreeMap::new() }
+    }
+
+    fn begin(&mut self, grant: &'a Grant) {
+        self.kinds.entry(self.schedule.kind(grant)).or_default().insert(grant);
+    }
+
+    fn end(&mut self, grant: &'a Grant) {
+        let kind = self.schedule.kind(grant);
+        if let Some(of_kind) = self.kinds.get_mut(&kind) {
+            of_kind.remove(grant);
+            if of_kind.is_empty() {
+                self.kinds.remove(&kind);
+            }
+        }
+    }
+
+    /// The lowest rule of each kind.
+    fn lowest(&self) -> impl Iterator<Item = &'a Grant> + Clone + '_ {
+        self.kinds.values().filter_map(|of_kind| of_kind.first().copied())
+    }
+
+    /// The final word, for as many `words` as there are kinds; nothing where there are fewer.
+    #[expect(clippy::option_option, reason = "nothing may be said, or it may be too much to find out")]
+    fn word(&self, words: &mut usize) -> Option<Option<Word>> {
+        *words = words.checked_sub(self.kinds.len())?;
+        Some(self.schedule.word(self.lowest()))
+    }
 }
 
 /// The fewest prefixes that hold exactly the ports from `first` to `last`: first port and length in bits.
@@ -140,7 +196,7 @@ fn prefixes(first: u16, last: u16) -> Vec<(u16, u32)> {
 mod tests {
     use super::*;
     use nexa_abi::layout::{ALLOW, DENY};
-    use nexa_policy::model::{Effect, Traffic};
+    use nexa_policy::model::Traffic;
     use nexa_types::RuleId;
     use proptest::prelude::*;
 
@@ -151,6 +207,10 @@ mod tests {
             traffic: Traffic { protocol, ports: ports.parse().unwrap() },
             named: false,
         }
+    }
+
+    fn lowered(class: &Class) -> Vec<PortsEntry> {
+        entries(class, &Schedule::new([].iter(), DateTime::UNIX_EPOCH), &mut usize::MAX.clone()).unwrap()
     }
 
     /// The longest prefix that holds a port, as the kernel finds it.
@@ -175,7 +235,7 @@ mod tests {
             grant(Effect::Allow, 1, Protocol::Tcp, "8443"),
             grant(Effect::Deny, 2, Protocol::Tcp, "1-1023"),
         ];
-        let entries = entries(&class, &Schedule::new([].iter(), DateTime::UNIX_EPOCH));
+        let entries = lowered(&class);
         assert_eq!(longest(&entries, packet::TCP, 443), Some((DENY, 2)));
         assert_eq!(longest(&entries, packet::TCP, 8443), Some((ALLOW, 1)));
         assert_eq!(longest(&entries, packet::TCP, 8444), None);
@@ -189,7 +249,7 @@ mod tests {
             grant(Effect::Allow, 3, Protocol::Icmp, "any"),
             grant(Effect::Deny, 2, Protocol::Any, "any"),
         ];
-        let entries = entries(&class, &Schedule::new([].iter(), DateTime::UNIX_EPOCH));
+        let entries = lowered(&class);
         for (protocol, port) in
             [(packet::TCP, 443), (packet::ICMP, 0x0800), (packet::ICMPV6, 0x8000), (132, 0)]
         {
@@ -201,7 +261,7 @@ mod tests {
     fn an_allow_of_everything_fills_the_ports_that_a_protocol_leaves_open() {
         let class =
             vec![grant(Effect::Deny, 1, Protocol::Udp, "53"), grant(Effect::Allow, 2, Protocol::Any, "any")];
-        let entries = entries(&class, &Schedule::new([].iter(), DateTime::UNIX_EPOCH));
+        let entries = lowered(&class);
         assert_eq!(longest(&entries, packet::UDP, 53), Some((DENY, 1)));
         assert_eq!(longest(&entries, packet::UDP, 54), Some((ALLOW, 2)));
         assert_eq!(longest(&entries, packet::UDP, 0), Some((ALLOW, 2)));

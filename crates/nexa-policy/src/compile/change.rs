@@ -63,3 +63,15 @@ pub struct Touched {
     /// Rules that are new or gone.
     pub rules: BTreeSet<RuleId>,
 }
+
+impl Touched {
+    /// Together with what else is to be looked at.
+    pub fn extend(&mut self, other: Self) {
+        let Self { sets, classes, retimed, peers, rules } = other;
+        self.sets.extend(sets);
+        self.classes.extend(classes);
+        self.retimed.extend(retimed);
+        self.peers.extend(peers);
+        self.rules.extend(rules);
+    }
+}

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use nexa_types::{Cidr, DeviceId, GroupId, ResourceId, RuleId};
 
 use super::intern::Classes;
+use super::ledger::{Excess, MAX_GRANTS};
 use super::said::Said;
-use super::sets::{Rules, Sets, Words};
+use super::sets::{Refresh, Rules, Sets, Words};
 use super::tables::{Consequences, Tables};
 use super::{Change, Class, ClassId, CompiledPeer, Set, SetId, Touched};
 use crate::model::{IMPLICIT, Implicit, Peer, Resource, Rule, Subject};
@@ -16,19 +17,34 @@ use crate::model::{IMPLICIT, Implicit, Peer, Resource, Rule, Subject};
 /// costs in memory and time, before any of it is spent.
 pub const MAX_EXPANSION: usize = 1 << 21;
 
-/// The rules speak of more prefixes than [`MAX_EXPANSION`].
+/// The rules come to more than is compiled.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "rules come to {needed} prefixes over all combinations of groups, more than the {MAX_EXPANSION} that are compiled; \
-     rule {rule} alone comes to {by_rule}: let it name fewer prefixes or devices, or fewer groups"
-)]
-pub struct Expansion {
-    /// To how many.
-    pub needed: usize,
-    /// The rule that speaks of most.
-    pub rule: RuleId,
-    /// Of how many.
-    pub by_rule: usize,
+pub enum Expansion {
+    /// They speak of more prefixes than [`MAX_EXPANSION`].
+    #[error(
+        "rules come to {needed} prefixes over all combinations of groups, more than the {MAX_EXPANSION} that are compiled; \
+         rule {rule} alone comes to {by_rule}: let it name fewer prefixes or devices, or fewer groups"
+    )]
+    Prefixes {
+        /// To how many.
+        needed: usize,
+        /// The rule that speaks of most.
+        rule: RuleId,
+        /// Of how many.
+        by_rule: usize,
+    },
+    /// They say more of them than [`MAX_GRANTS`].
+    #[error(
+        "with what wide prefixes grant repeated on each prefix inside, rules come to more than the {MAX_GRANTS} grants that \
+         are compiled; rule {rule} alone has {by_rule} in one place: let it name fewer protocols and ports, or narrower \
+         prefixes"
+    )]
+    Grants {
+        /// The rule that says most, in all sets together or where it became too much.
+        rule: RuleId,
+        /// How much.
+        by_rule: usize,
+    },
 }
 
 /// A model, compiled.
@@ -86,6 +102,27 @@ impl Compiler {
     /// # Errors
     /// [`Expansion`]; everything is then as before, but for numbers, which [`Self::take_touched`] tells of.
     pub fn apply(&mut self, change: Change) -> Result<Change, Expansion> {
+        let (inverse, retimed) = self.note(change);
+        if let Err(error) = self.check().and_then(|refresh| self.refresh(refresh, MAX_GRANTS)) {
+            self.undo(inverse);
+            return Err(error);
+        }
+        retimed.into_iter().for_each(|rule| self.retime(rule));
+        Ok(inverse)
+    }
+
+    /// Undoes the last change, with what [`Self::apply`] returned for it.
+    pub fn undo(&mut self, inverse: Change) {
+        let (_, retimed) = self.note(inverse);
+        // On the way back there may be more than ever was, before what is to go is gone.
+        let refresh = self.sets.plan(&self.words);
+        self.refresh(refresh, usize::MAX).expect("there is no limit to exceed");
+        retimed.into_iter().for_each(|rule| self.retime(rule));
+    }
+
+    /// Notes a change, and what rules each peer's sets are to be made of; returns the change that undoes it, and rules that
+    /// speak at other times.
+    fn note(&mut self, change: Change) -> (Change, BTreeSet<RuleId>) {
         let peers: BTreeSet<DeviceId> = change.peers.keys().copied().collect();
         let Consequences { inverse, subjects, rules, retimed } = self.tables.change(change);
         self.say(&rules);
@@ -105,22 +142,32 @@ impl Compiler {
         for device in others {
             self.reassign(device);
         }
+        (inverse, retimed)
+    }
 
+    /// What is to be done to the sets, if it is not known to be too much.
+    fn check(&self) -> Result<Refresh, Expansion> {
         let refresh = self.sets.plan(&self.words);
         let needed = refresh.expansion;
         if needed > MAX_EXPANSION
             && let Some((rule, by_rule)) = self.sets.widest(&self.words)
         {
-            self.apply(inverse)?;
-            return Err(Expansion { needed, rule, by_rule });
+            return Err(Expansion::Prefixes { needed, rule, by_rule });
         }
+        if refresh.said > MAX_GRANTS
+            && let Some((rule, by_rule)) = self.sets.wordiest(&self.words)
+        {
+            return Err(Expansion::Grants { rule, by_rule });
+        }
+        Ok(refresh)
+    }
+
+    fn refresh(&mut self, refresh: Refresh, most_grants: usize) -> Result<(), Expansion> {
         let touched = &mut self.touched.classes;
-        let sets = self.sets.refresh(refresh, &self.excluded, &mut self.classes, touched);
+        let sets = self.sets.refresh(refresh, most_grants, &self.excluded, &mut self.classes, touched);
+        let sets = sets.map_err(|Excess { rule, by_rule }| Expansion::Grants { rule, by_rule })?;
         self.touched.sets.extend(sets);
-        for rule in retimed {
-            self.retime(rule);
-        }
-        Ok(inverse)
+        Ok(())
     }
 
     /// What is to be looked at again since this was last asked.

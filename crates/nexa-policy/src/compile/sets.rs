@@ -7,6 +7,7 @@ use std::sync::Arc;
 use nexa_types::{Cidr, RuleId};
 
 use super::intern::Classes;
+use super::ledger::{Excess, Ledger};
 use super::said::Said;
 use super::side_by_side::side_by_side;
 use super::{ClassId, Set, SetId};
@@ -33,8 +34,12 @@ pub struct Sets {
     spoilt: BTreeSet<RuleId>,
     /// How many prefixes rules speak of, each rule in each set counted.
     expansion: usize,
+    /// How many grants rules say, each rule in each set counted.
+    said: usize,
     /// How many prefixes all sets have.
     prefixes: usize,
+    /// How many grants all of them have, each with what is said around it.
+    grants: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -59,6 +64,8 @@ pub struct Refresh {
     turns: Vec<Turn>,
     /// As [`super::MAX_EXPANSION`] bounds it.
     pub expansion: usize,
+    /// As [`super::MAX_GRANTS`] bounds it, before anything is repeated.
+    pub said: usize,
 }
 
 impl Default for Sets {
@@ -71,7 +78,9 @@ impl Default for Sets {
             stale: BTreeSet::new(),
             spoilt: BTreeSet::new(),
             expansion: 0,
+            said: 0,
             prefixes: 0,
+            grants: 0,
         }
     }
 }
@@ -134,14 +143,14 @@ impl Sets {
         let slot = &mut self.held[id.0 as usize];
         if let Some(held) = slot.as_mut().filter(|held| held.holders > 1) {
             held.holders -= 1;
-        } else if let Some(held) = slot.take() {
+        } else if let Some(mut held) = slot.take() {
             self.prefixes -= held.set.len();
-            for (_, class) in held.set.iter() {
-                classes.release(class, touched);
-            }
+            let limit = usize::MAX;
+            held.set.clear(&mut Ledger { classes, touched, grants: &mut self.grants, limit });
             for (rule, said) in &held.said {
                 forget(&mut self.by_rule, *rule, id);
                 self.expansion -= said.prefixes();
+                self.said -= said.grants().len();
             }
             self.by_rules.remove(&held.rules);
             self.free.push(id);
@@ -158,7 +167,7 @@ impl Sets {
 
     /// What is to be done so that every set holds what its rules say. It holds for as long as nothing else changes.
     pub fn plan(&self, words: &Words) -> Refresh {
-        let mut refresh = Refresh { turns: Vec::new(), expansion: self.expansion };
+        let mut refresh = Refresh { turns: Vec::new(), expansion: self.expansion, said: self.said };
         for id in &self.stale {
             let Some(held) = &self.held[id.0 as usize] else { continue };
             let before = held.said.iter().map(|(rule, said)| (*rule, Some(said)));
@@ -170,6 +179,8 @@ impl Sets {
                 let after = after.and_then(|()| words.get(&rule)).cloned();
                 refresh.expansion += after.as_ref().map_or(0, |said| said.prefixes());
                 refresh.expansion -= before.as_ref().map_or(0, |said| said.prefixes());
+                refresh.said += after.as_ref().map_or(0, |said| said.grants().len());
+                refresh.said -= before.as_ref().map_or(0, |said| said.grants().len());
                 refresh.turns.push(Turn { set: *id, rule, before, after });
             });
         }
@@ -177,13 +188,19 @@ impl Sets {
     }
 
     /// Does it; returns the sets that have changed or are gone.
+    ///
+    /// # Errors
+    /// [`Excess`], where all grants together are more than `limit`. It is then to be planned and done again with what undoes
+    /// the change, and without a limit.
     pub fn refresh(
         &mut self,
         refresh: Refresh,
+        limit: usize,
         excluded: &[Cidr],
         classes: &mut Classes,
         touched: &mut BTreeSet<ClassId>,
-    ) -> BTreeSet<SetId> {
+    ) -> Result<BTreeSet<SetId>, Excess> {
+        let mut outcome = Ok(());
         for turns in refresh.turns.chunk_by(|one, next| one.set == next.set) {
             let Some((id, held)) =
                 turns.first().and_then(|turn| Some((turn.set, self.held[turn.set.0 as usize].as_mut()?)))
@@ -191,44 +208,42 @@ impl Sets {
                 continue;
             };
             self.prefixes -= held.set.len();
-            let mut changed = Vec::new();
-            for Turn { rule, before, after, .. } in turns {
+            held.change(turns, excluded);
+            for Turn { rule, after, .. } in turns {
                 match after {
-                    Some(after) => {
-                        held.said.insert(*rule, Arc::clone(after));
-                        self.by_rule.entry(*rule).or_default().insert(id);
-                    }
-                    None => {
-                        held.said.remove(rule);
-                        forget(&mut self.by_rule, *rule, id);
-                    }
+                    Some(_) => drop(self.by_rule.entry(*rule).or_default().insert(id)),
+                    None => forget(&mut self.by_rule, *rule, id),
                 }
-                let [before, after] = [before, after]
-                    .map(|said| said.iter().flat_map(|said| said.grants()).map(|grant| (grant, ())));
-                side_by_side(before, after, |grant, before, after| match (before, after) {
-                    (Some(()), None) => held.set.unsay(grant, excluded, &mut changed),
-                    (None, Some(())) => held.set.say(grant, excluded, &mut changed),
-                    _ => {}
-                });
             }
-            held.set.settle(changed, classes, touched);
+            if outcome.is_ok() {
+                outcome = held.set.settle(&mut Ledger { classes, touched, grants: &mut self.grants, limit });
+            }
             self.prefixes += held.set.len();
         }
-        self.expansion = refresh.expansion;
+        (self.expansion, self.said) = (refresh.expansion, refresh.said);
+        outcome?;
         self.spoilt.clear();
-        std::mem::take(&mut self.stale)
+        Ok(std::mem::take(&mut self.stale))
     }
 
     /// The rule that speaks of most prefixes in all sets together, and of how many.
     pub fn widest(&self, words: &Words) -> Option<(RuleId, usize)> {
+        self.most(words, Said::prefixes)
+    }
+
+    /// The rule that says most in all sets together, and how much.
+    pub fn wordiest(&self, words: &Words) -> Option<(RuleId, usize)> {
+        self.most(words, |said| said.grants().len())
+    }
+
+    fn most(&self, words: &Words, of: impl Fn(&Said) -> usize) -> Option<(RuleId, usize)> {
         let mut sets: HashMap<RuleId, usize> = HashMap::new();
         for rule in self.held.iter().flatten().flat_map(|held| held.rules.iter()) {
             *sets.entry(*rule).or_default() += 1;
         }
         sets.remove(&IMPLICIT);
-        let prefixes =
-            sets.iter().filter_map(|(rule, sets)| Some((*rule, words.get(rule)?.prefixes() * sets)));
-        prefixes.max_by_key(|(rule, prefixes)| (*prefixes, Reverse(*rule)))
+        let all = sets.iter().filter_map(|(rule, sets)| Some((*rule, of(words.get(rule)?) * sets)));
+        all.max_by_key(|(rule, all)| (*all, Reverse(*rule)))
     }
 
     /// Prefixes of all sets together.
@@ -249,6 +264,31 @@ impl Sets {
     /// Sets in use.
     pub fn ids(&self) -> impl Iterator<Item = SetId> + '_ {
         self.by_rules.values().copied()
+    }
+}
+
+impl Held {
+    /// Says what rules say now, and no more what they said before.
+    fn change(&mut self, turns: &[Turn], excluded: &[Cidr]) {
+        if self.said.is_empty() && self.set.is_empty() {
+            let after = || turns.iter().filter_map(|turn| Some((turn.rule, turn.after.as_ref()?)));
+            self.set.fill(after().flat_map(|(_, said)| said.grants()).copied().collect(), excluded);
+            self.said = after().map(|(rule, said)| (rule, Arc::clone(said))).collect();
+            return;
+        }
+        for Turn { rule, before, after, .. } in turns {
+            match after {
+                Some(after) => drop(self.said.insert(*rule, Arc::clone(after))),
+                None => drop(self.said.remove(rule)),
+            }
+            let [before, after] = [before, after]
+                .map(|said| said.iter().flat_map(|said| said.grants()).map(|grant| (grant, ())));
+            side_by_side(before, after, |grant, before, after| match (before, after) {
+                (Some(()), None) => self.set.unsay(grant, excluded),
+                (None, Some(())) => self.set.say(grant, excluded),
+                _ => {}
+            });
+        }
     }
 }
 
