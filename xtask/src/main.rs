@@ -17,6 +17,7 @@ mod bench;
 mod checkout;
 mod ebpf;
 mod faults;
+mod fuzz;
 mod mutants;
 mod program;
 mod progress;

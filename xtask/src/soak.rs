@@ -1,11 +1,11 @@
 //! `cargo xtask soak`: a test of CI for as long as one likes.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
-use crate::{checkout::Checkout, ebpf, program::Program, setup, test::executable};
+use crate::{checkout::Checkout, ebpf, fuzz, program::Program, setup, test::executable};
 
 /// What is run on and on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -14,18 +14,21 @@ pub enum Subject {
     Dataplane,
     /// Twenty peers of the tunnel that rekey, talk one way or both, some over a bad network: none may go deaf (root).
     Tunnel,
+    /// The fuzz targets, one after the other.
+    Fuzz,
 }
 
 impl Subject {
-    /// Its test: the package, the program, and the name in it.
-    const fn test(self) -> (&'static str, &'static str, &'static str) {
+    /// Its test, if it is one: the package, the program, and the name in it.
+    const fn test(self) -> Option<(&'static str, &'static str, &'static str)> {
         match self {
-            Self::Dataplane => (
+            Self::Dataplane => Some((
                 "nexa-differential",
                 "kernel",
                 "specification::the_kernel_says_what_the_specification_says_and_counts_nothing_else",
-            ),
-            Self::Tunnel => ("nexa-tunnel", "hurried", "soak::twenty_peers_rekey_and_none_goes_deaf"),
+            )),
+            Self::Tunnel => Some(("nexa-tunnel", "hurried", "soak::twenty_peers_rekey_and_none_goes_deaf")),
+            Self::Fuzz => None,
         }
     }
 }
@@ -39,7 +42,7 @@ pub struct Plan {
     /// How many packets, of the dataplane.
     #[arg(long, value_name = "N", default_value_t = 100_000_000)]
     packets: u64,
-    /// For how long, of the tunnel, which lives through ten minutes in one.
+    /// For how long, of the tunnel, which lives through ten minutes in one, and of the fuzz targets together.
     #[arg(long, value_name = "N", default_value_t = 30)]
     minutes: u32,
     /// Plays the same policies and packets as another run, which printed this. Random if left out.
@@ -52,9 +55,11 @@ pub struct Plan {
 /// # Errors
 /// When something cannot be installed, built or started.
 pub fn run(checkout: &Checkout, plan: &Plan) -> Result<ExitCode> {
+    let Some((package, name, test)) = plan.subject.test() else {
+        return fuzz::soak(checkout, Duration::from_secs(60 * u64::from(plan.minutes)));
+    };
     setup::run(checkout)?;
     ebpf::run(checkout)?;
-    let (package, name, test) = plan.subject.test();
     let executables = executable::build(checkout)?;
     let soaked = executables
         .iter()

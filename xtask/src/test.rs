@@ -1,6 +1,9 @@
 //! `cargo xtask test`: builds all tests once, then runs them part by part and counts.
 
-use std::{process::ExitCode, time::Instant};
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -19,7 +22,8 @@ mod web;
 /// A part of the tests.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub enum Part {
-    /// Formatting, lints, tests of everything that needs neither root nor Postgres, documentation's examples.
+    /// Formatting, lints, tests of everything that needs neither root nor Postgres, documentation's examples,
+    /// the fuzz targets.
     Unit,
     /// The eBPF programs in this kernel (root).
     Ebpf,
@@ -56,6 +60,14 @@ impl Tier {
         match self {
             Self::Ci => 50,
             Self::Full => 500,
+        }
+    }
+
+    /// For how long each fuzz target runs.
+    const fn fuzz(self) -> Duration {
+        match self {
+            Self::Ci => Duration::from_secs(3),
+            Self::Full => Duration::from_secs(60),
         }
     }
 
@@ -135,6 +147,7 @@ fn run_part(checkout: &Checkout, tier: Tier, part: Part, executables: &[Executab
     match part {
         Part::Unit => {
             tests += run::doc_tests(checkout);
+            tests += run::fuzz(checkout, tier);
             if tier == Tier::Full {
                 say("test: mutants of what decides on packets");
                 tests += run::report(

@@ -12,3 +12,9 @@ mod request;
 mod server;
 
 pub use server::{ApiError, UserspaceApi};
+
+/// Reads a request, for nothing.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn read(bytes: &[u8]) {
+    let _ = request::parse(bytes);
+}

@@ -27,12 +27,20 @@ impl FromStr for Protocol {
     type Err = ProtocolError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || ProtocolError(text.to_owned());
         Ok(match text {
             "any" => Self::Any,
-            "tcp" | "6" => Self::Tcp,
-            "udp" | "17" => Self::Udp,
-            "icmp" | "1" | "58" => Self::Icmp,
-            other => Self::Number(other.parse().map_err(|_| ProtocolError(text.to_owned()))?),
+            "tcp" => Self::Tcp,
+            "udp" => Self::Udp,
+            "icmp" => Self::Icmp,
+            // `u8::from_str` takes a leading plus sign, which nobody means here.
+            _ if text.starts_with('+') => return Err(wrong()),
+            _ => match text.parse().map_err(|_| wrong())? {
+                6 => Self::Tcp,
+                17 => Self::Udp,
+                1 | 58 => Self::Icmp,
+                number => Self::Number(number),
+            },
         })
     }
 }
@@ -170,6 +178,8 @@ mod tests {
     fn a_protocol_has_one_value_however_it_is_written() {
         assert_eq!("6".parse::<Protocol>(), Ok(Protocol::Tcp));
         assert_eq!("58".parse::<Protocol>(), Ok(Protocol::Icmp));
+        assert_eq!("006".parse::<Protocol>(), Ok(Protocol::Tcp));
+        assert!("+6".parse::<Protocol>().is_err());
         assert_eq!("132".parse::<Protocol>().unwrap().to_string(), "132");
         assert!("256".parse::<Protocol>().is_err() && "TCP".parse::<Protocol>().is_err());
     }

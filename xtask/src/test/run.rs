@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use super::{Tier, executable::Executable, tally::Tally};
 use crate::{
     checkout::Checkout,
-    faults,
+    faults, fuzz,
     program::{Program, path_with},
     progress::say,
     up,
@@ -36,6 +36,13 @@ pub fn executable(checkout: &Checkout, tier: Tier, executable: &Executable) -> T
 pub fn doc_tests(checkout: &Checkout) -> Tally {
     say("test: examples in documentation");
     report(counted(&checkout.cargo().args(["test", "--quiet", "--workspace", "--doc"]), Tally::of_harness))
+}
+
+/// Runs each fuzz target for a while; each counts as a test.
+pub fn fuzz(checkout: &Checkout, tier: Tier) -> Tally {
+    say("test: fuzz targets");
+    let found = fuzz::run(checkout, tier.fuzz());
+    report(found.map(|targets| targets.into_iter().map(|(_, nothing)| Tally::one(nothing)).sum()))
 }
 
 /// Walks through the main job; each step counts as a test.
