@@ -1,5 +1,6 @@
 use std::io;
 use std::net::SocketAddr;
+#[cfg(unix)]
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{self, Sender, SyncSender};
@@ -14,7 +15,7 @@ use crate::core::Core;
 use crate::desired::{Desired, Sessions};
 use crate::event_loop::{self, Command};
 use crate::peer::OwnKeys;
-use crate::platform::{Poll, Tun, UdpSocket, Wakeup};
+use crate::platform::{Poll, Tun, UdpSocket, Wakeup, is_deleted};
 use crate::{DropCounts, PeerChanges, PeerConfig, PeerError, PeerStatus, PrivateKey};
 
 /// A running tunnel. Dropping it ends the tunnel's thread and closes the device, which stays in the system.
@@ -291,6 +292,7 @@ impl Engine {
     }
 
     /// Something to wait on: readable once the tunnel has ended on its own.
+    #[cfg(unix)]
     pub fn ended(&self) -> BorrowedFd<'_> {
         self.ended.as_fd()
     }
@@ -335,9 +337,12 @@ struct End {
 
 impl End {
     fn set(&self, result: io::Result<()>) {
-        let failure = result.err().map(|error| match error.raw_os_error() {
-            Some(libc::EBADFD) => Engine::DELETED.to_owned(),
-            _ => format!("the device or the socket failed: {error}"),
+        let failure = result.err().map(|error| {
+            if is_deleted(&error) {
+                Engine::DELETED.to_owned()
+            } else {
+                format!("the device or the socket failed: {error}")
+            }
         });
         if let Some(failure) = &failure {
             tracing::error!(%failure, "the tunnel has stopped");

@@ -18,6 +18,11 @@
 //! data under a live session or the answer to our own handshake, never a handshake initiation, which can be
 //! a replay. The engine never deletes the interface: address, routes and programs on it outlive the process.
 
+#![cfg_attr(
+    any(not(target_os = "linux"), feature = "stub-platform"),
+    expect(dead_code, reason = "offloads, which only Linux has so far")
+)]
+
 #[cfg(test)]
 mod by_hand;
 mod config;
@@ -26,6 +31,9 @@ mod desired;
 mod drops;
 mod engine;
 mod event_loop;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod key;
 mod lpm;
 mod offload;
@@ -35,6 +43,7 @@ mod platform;
 mod sources;
 mod spin;
 mod table;
+#[cfg(unix)]
 mod uapi;
 mod wheel;
 
@@ -43,4 +52,5 @@ pub use drops::{DropCounts, DropReason};
 pub use engine::{Changes, Engine, EngineError, Receivers, SocketOptions};
 pub use key::{PrivateKey, Psk};
 pub use platform::{Tun, TunError};
+#[cfg(unix)]
 pub use uapi::{ApiError, UserspaceApi};

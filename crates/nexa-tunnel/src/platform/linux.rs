@@ -6,11 +6,11 @@ mod tun;
 mod udp;
 mod write;
 
-pub(crate) use poll::{Poll, Ready, Wakeup};
+pub(crate) use poll::{Poll, Wakeup};
 pub(crate) use recv::RecvRing;
 pub(crate) use send::SendBatch;
+pub use tun::Tun;
 pub(crate) use tun::index_of;
-pub use tun::{Tun, TunError};
 pub(crate) use udp::UdpSocket;
 pub(crate) use write::WriteBatch;
 
@@ -24,4 +24,9 @@ fn check(result: libc::c_int) -> io::Result<libc::c_int> {
 /// [`check`] for calls that return a length.
 fn check_length(result: libc::ssize_t) -> io::Result<usize> {
     usize::try_from(result).map_err(|_| io::Error::last_os_error())
+}
+
+/// Whether a device fails because its interface was deleted.
+pub(crate) fn is_deleted(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EBADFD)
 }

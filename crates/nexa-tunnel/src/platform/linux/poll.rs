@@ -3,20 +3,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
 use super::check;
-
-/// What can be done without waiting.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Ready {
-    pub(crate) commands: bool,
-    pub(crate) socket: bool,
-    pub(crate) device: bool,
-}
-
-impl Ready {
-    pub(crate) const fn any(self) -> bool {
-        self.commands || self.socket || self.device
-    }
-}
+use crate::platform::Ready;
 
 /// Waits for the three things a loop waits for, and for time.
 pub(crate) struct Poll(OwnedFd);
