@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests: a failure is to end the test where it happens")]
 #![expect(clippy::print_stdout, reason = "figures measured are shown with --show-output")]
 
+mod cpu;
 mod datagrams;
 mod endpoints;
 mod flood;
@@ -17,6 +18,7 @@ mod peers;
 mod rough;
 mod router;
 mod soak;
+mod ten_thousand;
 mod throughput;
 mod transfer;
 mod widths;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use nexa_tunnel::{Engine, PeerConfig, PrivateKey, Tun};
 
+use crate::cpu::engine_cpu_seconds;
 use crate::net::ping_until_answered;
 use crate::ns::{Ns, text};
 use crate::world::{World, gateway_of, peer, wait_for};
@@ -66,17 +67,4 @@ fn iperf3(who: &str, gateway: &Ns, client: &Ns) {
 
 fn listens(ns: &Ns) -> bool {
     ns.command("ss").args(["-Hltn", "sport = 5201"]).output().is_ok_and(|done| !done.stdout.is_empty())
-}
-
-/// CPU time of all engine threads of this process. The clock ticks 100 times a second.
-fn engine_cpu_seconds() -> f64 {
-    let mut ticks = 0.0;
-    for task in std::fs::read_dir("/proc/self/task").unwrap() {
-        let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap();
-        if let Some((_, after)) = stat.split_once("(nexa-tunnel) ") {
-            ticks +=
-                after.split(' ').skip(11).take(2).map(|field| field.parse::<f64>().unwrap()).sum::<f64>();
-        }
-    }
-    ticks / 100.0
 }
