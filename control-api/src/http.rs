@@ -6,6 +6,7 @@ mod bootstrap;
 mod client_address;
 mod device;
 mod drop;
+mod enrolment;
 mod extract;
 mod gateway;
 mod group;
@@ -83,6 +84,8 @@ fn documented() -> OpenApiRouter<App> {
         .routes(routes!(user::list, user::create))
         .routes(routes!(user::get, user::update, user::delete))
         .routes(routes!(user::password_link))
+        .routes(routes!(user::enrolment_token))
+        .routes(routes!(enrolment::create))
         .routes(routes!(password::set))
         .routes(routes!(group::list, group::create))
         .routes(routes!(group::get, group::delete))

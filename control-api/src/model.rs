@@ -14,7 +14,7 @@ mod user;
 
 pub use api_token::{ApiToken, ApiTokenWithSecret, Scope};
 pub use audit::{Actor, ActorKind, AuditEvent, ChainedEvent};
-pub use device::{Device, DeviceStatus, Profile, ProfileDevice, ProfileGateway};
+pub use device::{Device, DeviceStatus, Enrolled, EnrolmentToken, Profile, ProfileDevice, ProfileGateway};
 pub use gateway::{Gateway, GatewayWithToken};
 pub use group::{Group, Member};
 pub use network::Network;

@@ -15,6 +15,7 @@ pub(crate) mod device;
 pub(crate) mod doctor;
 mod doorbell;
 pub(crate) mod drop;
+pub(crate) mod enrolment_token;
 mod error;
 pub(crate) mod gateway;
 pub(crate) mod group;

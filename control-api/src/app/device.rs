@@ -2,7 +2,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use chrono::{DateTime, Datelike as _, TimeDelta, Utc};
 use ipnet::IpNet;
-use nexa_types::{Cidr, DeviceId};
+use nexa_types::{Cidr, DeviceId, PublicKey, UserId};
 use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -56,31 +56,11 @@ impl Caller {
     /// # Errors
     /// What is wrong with the request; `name_taken`; `public_key_taken`; `pool_exhausted`.
     pub async fn enrol(&self, request: &EnrolRequest) -> Result<Device> {
-        let name = input::name("name", &request.name)?;
-        let public_key = input::public_key(&request.public_key)?;
-        let key_taken = || {
-            let detail = "this key belongs to a device or gateway already; make a new one by `wg genkey`";
-            Error::conflict_at("public_key_taken", "public_key", detail)
-        };
+        let new = request.check()?;
         // Its lock on the network makes enrolments take turns; the unique constraints hold without it.
         let mut change = self.store().visible_change().await?;
-        let db = change.connection();
-        if device::key_is_a_gateways(db, public_key).await? {
-            return Err(key_taken());
-        }
-        let network = network::get(db).await?;
-        let (v4, v6) = allocate(db, &network).await?;
-        let id = DeviceId(Uuid::now_v7());
-        let new = NewDevice { id, user: self.user.id, name: &name, public_key, v4, v6 };
-        device::insert(db, new).await.map_err(|error| match error.constraint() {
-            Some("devices_name") => Error::name_taken("name"),
-            Some("devices_public_key") => key_taken(),
-            // Removed since the request was authorized.
-            Some("devices_user_id_fkey") => Error::NotFound("user"),
-            _ => error.into(),
-        })?;
-        let device = device::get(db, id, Owned::By(self.user.id)).await?.ok_or(Error::NotFound("device"))?;
-        change.commit(AuditEntry::new(&self.actor(), "device.enrol", id).after(&device)).await?;
+        let device = insert(change.connection(), self.user.id, new).await?;
+        change.commit(AuditEntry::new(&self.actor(), "device.enrol", device.id).after(&device)).await?;
         Ok(device)
     }
 
@@ -166,6 +146,37 @@ impl Caller {
         }
         Ok(device)
     }
+}
+
+impl EnrolRequest {
+    /// Name and key, where they can be some.
+    pub(super) fn check(&self) -> Result<(String, PublicKey)> {
+        Ok((input::name("name", &self.name)?, input::public_key(&self.public_key)?))
+    }
+}
+
+/// Makes a device of this name and key, with an address of each family. The caller holds the network's lock.
+pub(super) async fn insert(db: &mut Db, user: UserId, new: (String, PublicKey)) -> Result<Device> {
+    let (name, public_key) = new;
+    let key_taken = || {
+        let detail = "this key belongs to a device or gateway already; make a new one by `wg genkey`";
+        Error::conflict_at("public_key_taken", "public_key", detail)
+    };
+    if device::key_is_a_gateways(db, public_key).await? {
+        return Err(key_taken());
+    }
+    let network = network::get(db).await?;
+    let (v4, v6) = allocate(db, &network).await?;
+    let id = DeviceId(Uuid::now_v7());
+    let new = NewDevice { id, user, name: &name, public_key, v4, v6 };
+    device::insert(db, new).await.map_err(|error| match error.constraint() {
+        Some("devices_name") => Error::name_taken("name"),
+        Some("devices_public_key") => key_taken(),
+        // Removed since the request was authorized.
+        Some("devices_user_id_fkey") => Error::NotFound("user"),
+        _ => error.into(),
+    })?;
+    device::get(db, id, Owned::By(user)).await?.ok_or(Error::NotFound("device"))
 }
 
 /// The lowest free address of each pool. The caller holds the network's lock.

@@ -2,8 +2,8 @@ use ipnet::IpNet;
 use nexa_types::{Cidr, DeviceId};
 
 use super::{Caller, Error, Result, wg_quick};
-use crate::model::{DeviceStatus, Profile, ProfileDevice};
-use crate::store::{device, network, snapshot};
+use crate::model::{Device, DeviceStatus, Profile, ProfileDevice};
+use crate::store::{Db, device, network, snapshot};
 
 impl Caller {
     /// What a device needs to connect.
@@ -18,20 +18,7 @@ impl Caller {
             let detail = "this device is disabled or expired, so no gateway serves it; ask an administrator";
             return Err(Error::conflict("device_not_active", detail));
         }
-        let network = network::get(&mut db).await?;
-        let gateways = snapshot::gateways(&mut db).await?;
-        let granted = snapshot::granted(&mut db, id).await?;
-        let tunnel = [network.tunnel_v4.into(), network.tunnel_v6.into()].map(Cidr::host);
-        Ok(Profile {
-            device: ProfileDevice { id, name: device.name, public_key: device.public_key },
-            address_v4: device.v4,
-            address_v6: device.v6,
-            dns: Vec::new(),
-            mtu: network.mtu,
-            revision: network.revision,
-            gateways,
-            allowed_ips: aggregate(granted.into_iter().chain(tunnel)),
-        })
+        of(&mut db, &device).await
     }
 
     /// The profile as a file for `wg-quick`, with a placeholder for the private key.
@@ -45,6 +32,24 @@ impl Caller {
             Error::conflict("no_gateway", detail)
         })
     }
+}
+
+/// What an active device needs to connect; `db` reads one state throughout.
+pub(super) async fn of(db: &mut Db, device: &Device) -> Result<Profile> {
+    let network = network::get(db).await?;
+    let gateways = snapshot::gateways(db).await?;
+    let granted = snapshot::granted(db, device.id).await?;
+    let tunnel = [network.tunnel_v4.into(), network.tunnel_v6.into()].map(Cidr::host);
+    Ok(Profile {
+        device: ProfileDevice { id: device.id, name: device.name.clone(), public_key: device.public_key },
+        address_v4: device.v4,
+        address_v6: device.v6,
+        dns: Vec::new(),
+        mtu: network.mtu,
+        revision: network.revision,
+        gateways,
+        allowed_ips: aggregate(granted.into_iter().chain(tunnel)),
+    })
 }
 
 /// The fewest prefixes that hold exactly these.

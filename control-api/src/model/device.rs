@@ -83,6 +83,24 @@ pub struct Profile {
     pub allowed_ips: Vec<Cidr>,
 }
 
+/// By which one device is enrolled. It is shown this once.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EnrolmentToken {
+    /// For POST /api/v1/enrolments, once.
+    pub token: String,
+    /// Until when it can be used.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// A device that was enrolled by a token, with what it needs to connect.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Enrolled {
+    /// The device.
+    pub device: Device,
+    /// What it needs to connect, as of now.
+    pub profile: Profile,
+}
+
 /// The device of a profile.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct ProfileDevice {

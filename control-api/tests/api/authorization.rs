@@ -28,6 +28,8 @@ const ROWS: &[(&str, &str, [u16; 6])] = &[
     ("PATCH", "/api/v1/users/{id}", [401, 403, 403, 403, 403, 200]),
     ("DELETE", "/api/v1/users/{id}", [401, 403, 403, 403, 403, 204]),
     ("POST", "/api/v1/users/{id}/password-link", [401, 403, 403, 403, 403, 201]),
+    ("POST", "/api/v1/users/{id}/enrolment-tokens", [401, 404, 201, 403, 403, 201]),
+    ("POST", "/api/v1/enrolments", [403, 403, 403, 403, 403, 403]),
     ("POST", "/api/v1/passwords", [403, 403, 403, 403, 403, 403]),
     ("GET", "/api/v1/groups", [401, 403, 403, 200, 200, 200]),
     ("POST", "/api/v1/groups", [401, 403, 403, 403, 403, 201]),
@@ -121,7 +123,9 @@ async fn every_row_holds_for_programs_within_their_scopes() {
     for (method, path, [_, _, _, _, _, admin]) in ROWS {
         let noun = path.strip_prefix("/api/v1/").and_then(|rest| rest.split('/').next());
         // Who asks without showing a token is not asked for one.
-        let Some(noun) = noun.filter(|noun| !matches!(*noun, "bootstrap" | "gateway" | "passwords")) else {
+        let Some(noun) =
+            noun.filter(|noun| !matches!(*noun, "bootstrap" | "gateway" | "passwords" | "enrolments"))
+        else {
             continue;
         };
         if (*method, *path) == ("POST", "/api/v1/sessions") {
@@ -208,6 +212,7 @@ impl Things {
             ("POST", "/api/v1/bootstrap") => json!({ "token": "t", "username": "u", "password": PASSWORD }),
             ("POST", "/api/v1/sessions") => json!({ "username": self.username(), "password": PASSWORD }),
             ("POST", "/api/v1/passwords") => json!({ "token": "t", "password": PASSWORD }),
+            ("POST", "/api/v1/enrolments") => json!({ "token": "t", "name": "n", "public_key": key() }),
             ("POST", "/api/v1/users") => json!({ "username": unique("new"), "password": PASSWORD }),
             ("PATCH", "/api/v1/users/{id}") => json!({ "display_name": concerned }),
             ("POST", "/api/v1/groups") => json!({ "name": unique("new") }),

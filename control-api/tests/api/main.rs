@@ -13,6 +13,7 @@ mod command_line;
 mod device;
 mod doctor;
 mod document;
+mod enrolment;
 mod gateway;
 mod group;
 mod http;

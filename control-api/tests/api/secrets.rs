@@ -23,6 +23,7 @@ async fn no_password_and_no_token_is_in_the_database_or_in_the_log() {
     let path = format!("/api/v1/users/{}", user["id"].as_str().unwrap());
     admin.patch(&path, json!({ "password": changed })).await.ok(200);
     let link = admin.call("POST", &format!("{path}/password-link"), None).await.ok(201);
+    let enrolment = admin.call("POST", &format!("{path}/enrolment-tokens"), None).await.ok(201);
     let api_token = admin.make_api_token(&["read"]).await;
     let gateway = admin.make_gateway().await;
     let id = gateway["id"].as_str().unwrap();
@@ -47,7 +48,8 @@ async fn no_password_and_no_token_is_in_the_database_or_in_the_log() {
     );
     let lines: String = log.lines().iter().map(ToString::to_string).collect();
     assert!(lines.contains("gateway connected") && lines.contains("gateway.renew_token"), "{lines}");
-    let shown = [&link, &api_token, &gateway, &renewed].map(|made| made["token"].as_str().unwrap());
+    let shown =
+        [&link, &enrolment, &api_token, &gateway, &renewed].map(|made| made["token"].as_str().unwrap());
     // What stands before the random part of a token is no secret.
     let tokens = [&bootstrap, &session].into_iter().map(|token| &**token).chain(shown);
     for secret in tokens.map(|token| token.trim_start_matches("nxa_")).chain([password, changed]) {

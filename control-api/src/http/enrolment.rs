@@ -1,0 +1,3 @@
+mod create;
+
+pub(super) use create::{__path_create, create};
