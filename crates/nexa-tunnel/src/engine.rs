@@ -263,7 +263,7 @@ impl Engine {
     }
 
     /// Tells where peers were last seen, for those whose place is not known (after a restart), and greets the ones
-    /// without a session, 2,500 a second. Keys that are no peers are passed over.
+    /// without a session, 3,000 a second. Keys that are no peers are passed over.
     ///
     /// # Errors
     /// [`PeerError::Stopped`].
