@@ -8,6 +8,10 @@ use nexa_gateway::config::{Command, CommandLine, PROGRAM};
 use nexa_gateway::{ask, doctor, logging, supervise};
 use nexa_wire::doctor::Form;
 
+// A feature that some other crate asks for in the same build shall not end here.
+const _: () =
+    assert!(nexa_tunnel::ENCRYPTS, "a gateway encrypts: build it without nexa-tunnel's copy-cipher");
+
 fn main() -> ExitCode {
     let line: CommandLine = match nexa_config::read(&PROGRAM, &Inputs::of_process(&PROGRAM)) {
         Ok(line) => line,

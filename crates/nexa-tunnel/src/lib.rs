@@ -7,6 +7,7 @@
 //! - `lpm`: longest-prefix match over allowed IPs; `wheel`: coarse timers; `packet`: inner headers; `sources`: shares
 //!   under load; `offload`: cutting large TCP and datagrams sent together, and joining them.
 //! - `table`: the peers and their three lookups (public key, receiver index, address).
+//! - `cipher`: what seals and opens data.
 //! - `core`: what happens to each datagram, packet and timer.
 //! - `spin`: whether to look again before sleeping.
 //! - `platform`: the TUN device and the UDP socket of this operating system.
@@ -25,6 +26,7 @@
 
 #[cfg(test)]
 mod by_hand;
+mod cipher;
 mod config;
 mod core;
 mod desired;
@@ -47,6 +49,7 @@ mod table;
 mod uapi;
 mod wheel;
 
+pub use cipher::ENCRYPTS;
 pub use config::{PeerChanges, PeerConfig, PeerError, PeerStatus};
 pub use drops::{DropCounts, DropReason};
 pub use engine::{Changes, Engine, EngineError, Receivers, SocketOptions};

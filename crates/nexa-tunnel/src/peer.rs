@@ -8,6 +8,7 @@ use boringtun::noise::{Tunn, TunnResult};
 use boringtun::x25519;
 use nexa_types::{Cidr, PublicKey};
 
+use crate::cipher::Cipher;
 use crate::packet::{self, Handshake};
 use crate::wheel::TICK;
 use crate::{PeerConfig, PeerStatus, PrivateKey};
@@ -41,6 +42,7 @@ pub(crate) struct Peer {
     pub(crate) index: u32,
     pub(crate) allowed_ips: Vec<Cidr>,
     pub(crate) tunn: Tunn,
+    cipher: Cipher,
     pub(crate) endpoint: Option<Endpoint>,
     /// The index of the session that the peer asked for and has not used yet.
     pub(crate) unconfirmed: Option<u32>,
@@ -71,6 +73,7 @@ impl Peer {
             index,
             allowed_ips: Vec::new(),
             tunn: keys.tunn(config, index),
+            cipher: Cipher::new(),
             endpoint: config.endpoint.map(Endpoint::new),
             unconfirmed: None,
             asked: None,
@@ -87,9 +90,20 @@ impl Peer {
         }
     }
 
+    /// Seals a packet, or keeps it until there is a session.
+    pub(crate) fn seal(&mut self, packet: &[u8], out: &mut [u8]) -> Output {
+        self.cipher.seal(&mut self.tunn, packet, out)
+    }
+
+    /// Opens a data message.
+    pub(crate) fn open(&mut self, message: &[u8], out: &mut [u8]) -> Output {
+        self.cipher.open(&mut self.tunn, message, out)
+    }
+
     /// Forgets all keys and begins with those of `tunn`.
     pub(crate) fn replace_keys(&mut self, tunn: Tunn, now: Instant) {
         self.tunn = tunn;
+        self.cipher = Cipher::new();
         self.last_index = self.index << 8;
         (self.unconfirmed, self.asked, self.current) = (None, None, None);
         self.queued = false;

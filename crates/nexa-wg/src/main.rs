@@ -17,6 +17,9 @@ use anyhow::Result;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
+// Only who asks for a build without a cipher gets one.
+const _: () = assert!(nexa_tunnel::ENCRYPTS || cfg!(feature = "copy-cipher"), "this build would not encrypt");
+
 /// What is logged unless RUST_LOG says otherwise. boringtun calls every peer that falls silent an error.
 const LOGGED: &str = "info,boringtun=off";
 
@@ -44,6 +47,9 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
+    if !nexa_tunnel::ENCRYPTS {
+        drop(writeln!(std::io::stderr(), "nexa-wg: a build for benches: NOTHING IS ENCRYPTED"));
+    }
     if arguments.foreground {
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOGGED));
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();

@@ -1,4 +1,5 @@
-//! WireGuard engines of others that the bench `tunnel` measures beside ours. wireguard-go comes with the packages.
+//! WireGuard engines that the bench `tunnel` measures beside ours: those of others, and ours with a copy in place of its
+//! cipher. wireguard-go comes with the packages.
 
 use std::{
     env,
@@ -43,5 +44,15 @@ pub fn install(checkout: &Checkout) -> Result<()> {
                 .run_logged(&checkout.logs().join(format!("{name}.log")))
         })?;
     }
-    Ok(())
+    step("bench: building nexa-wg with a copy in place of its cipher", || {
+        // In a folder of its own: where programs are built that are used, none that does not encrypt shall lie.
+        let features = ["--features", "copy-cipher"];
+        checkout
+            .cargo()
+            .args(["install", "--path", "crates/nexa-wg", "--locked", "--force", "--root"])
+            .arg(folder(checkout))
+            .args(features)
+            .env("CARGO_TARGET_DIR", checkout.target().join("nexa-wg-copying"))
+            .run_logged(&checkout.logs().join("nexa-wg-copying.log"))
+    })
 }

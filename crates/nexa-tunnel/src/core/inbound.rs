@@ -29,7 +29,7 @@ impl Core {
         self.wake(slot);
         let peer = self.peers.get_mut(slot).ok_or(DropReason::UnknownReceiver)?;
         let plain = self.to_device.space(&self.tun);
-        let inner = match Output::from(peer.tunn.decapsulate(None, datagram, plain)) {
+        let inner = match peer.open(datagram, plain) {
             Output::Device(length) => Some((length, packet::source(&plain[..length]))),
             Output::Nothing => None,
             Output::Network(_) => return Err(DropReason::BadData),

@@ -44,7 +44,7 @@ impl Core {
         if peer.endpoint.is_none() {
             return Err(DropReason::NoEndpoint);
         }
-        let output = Output::from(peer.tunn.encapsulate(&buffer[..padded], space));
+        let output = peer.seal(&buffer[..padded], space);
         // Anything but a data message means that the packet waits for a session.
         peer.queued |= !(matches!(output, Output::Network(_)) && packet::is_data(space));
         self.send(slot, &output, None);

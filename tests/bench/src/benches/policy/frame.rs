@@ -10,11 +10,11 @@ use nexa_wire::snapshot::{Snapshot, Traffic};
 use super::entries::{Entries, Entry};
 
 /// Bytes of a frame: those of Ethernet, IPv6 and TCP headers, in whole words.
-pub(super) const BYTES: usize = 80;
+pub(in crate::benches) const BYTES: usize = 80;
 /// Bytes of an Ethernet header.
-pub(super) const L2_BYTES: u32 = 14;
+pub(in crate::benches) const L2_BYTES: u32 = 14;
 /// The interface's address, to which frames go.
-pub(super) const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+pub(in crate::benches) const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -22,7 +22,7 @@ const UDP: u8 = 17;
 const SYN: u8 = 2;
 
 /// A frame's bytes.
-pub(super) type Frame = [u8; BYTES];
+pub(in crate::benches) type Frame = [u8; BYTES];
 
 /// Addresses and ports of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -135,7 +135,7 @@ const fn v6_octets(address: IpAddr) -> [u8; 16] {
 }
 
 /// The checksum of an IPv4 header (RFC 1071), in parts of even length.
-pub(super) fn checksum(parts: &[&[u8]]) -> [u8; 2] {
+pub(in crate::benches) fn checksum(parts: &[&[u8]]) -> [u8; 2] {
     let words = parts.iter().flat_map(|part| part.chunks_exact(2));
     let mut sum: u32 = words.map(|word| u32::from(u16::from_be_bytes([word[0], word[1]]))).sum();
     while sum > 0xffff {

@@ -20,7 +20,7 @@ const BATCH: u32 = 64;
 
 /// What becomes of a frame: an XDP action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Action {
+pub(in crate::benches) enum Action {
     /// Thrown away at once: what injecting alone costs.
     Drop = 1,
     /// Received by the interface.
@@ -31,7 +31,7 @@ pub(super) enum Action {
 
 /// Whether flows are the same after the last frame as before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Flows {
+pub(in crate::benches) enum Flows {
     /// Each lap repeats them.
     Repeat,
     /// Each lap begins others: with other source ports.
@@ -39,9 +39,11 @@ pub(super) enum Flows {
 }
 
 /// A program with prepared frames.
-pub(super) struct Injector {
+pub(in crate::benches) struct Injector {
     ebpf: Ebpf,
     frames: u32,
+    /// What is injected, but for the prepared bytes that each begins with.
+    buffer: Vec<u8>,
 }
 
 /// As the object has it: next, count, lap, step.
@@ -49,7 +51,7 @@ type Cursor = [u32; 4];
 
 impl Injector {
     /// Loads frames, which are sent in this order.
-    pub(super) fn new(frames: &[Frame], action: Action, flows: Flows) -> Result<Self> {
+    pub(in crate::benches) fn new(frames: &[Frame], action: Action, flows: Flows) -> Result<Self> {
         let (count, action) = (u32::try_from(frames.len()).context("too many frames")?, action as u32);
         ensure!(count > 0, "no frames");
         let mut loader = EbpfLoader::new();
@@ -64,7 +66,13 @@ impl Injector {
         cursor.set(0, [0, count, 0, u32::from(flows == Flows::Begin)], 0).context("cannot write CURSOR")?;
         let program: &mut Xdp = ebpf.program_mut("inject").context("no injector")?.try_into()?;
         program.load().context("the kernel refused the injector")?;
-        Ok(Self { ebpf, frames: count })
+        Ok(Self { ebpf, frames: count, buffer: vec![0; frame::BYTES] })
+    }
+
+    /// Has every frame go on with these bytes.
+    pub(in crate::benches) fn with_tail(mut self, tail: &[u8]) -> Self {
+        self.buffer.extend_from_slice(tail);
+        self
     }
 
     /// How many frames there are.
@@ -75,13 +83,13 @@ impl Injector {
     /// Injects `count` frames into the interface of index `interface` of this thread's namespace, and returns the
     /// nanoseconds of one: of this thread's own time, which others on the machine add nothing to but by what they
     /// leave in the caches.
-    pub(super) fn run(&self, interface: u32, count: u32) -> Result<f64> {
+    pub(in crate::benches) fn run(&self, interface: u32, count: u32) -> Result<f64> {
         let program: &Xdp = self.ebpf.program("inject").context("no injector")?.try_into()?;
-        let bytes = u32::try_from(frame::BYTES).context("frames are short")?;
+        let bytes = u32::try_from(self.buffer.len()).context("frames are short")?;
         // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
         let context: [u32; 6] = [0, bytes, 0, interface, 0, 0];
         let options = TestRunOptions {
-            data_in: Some(&[0; frame::BYTES]),
+            data_in: Some(&self.buffer),
             ctx_in: Some(bytemuck::cast_slice(&context)),
             repeat: count,
             attrs: TestRunAttrs::new().xdp_live_frames(BATCH),

@@ -24,6 +24,8 @@ pub(super) enum Engine {
     Boringtun,
     /// Mullvad's gotatun-cli.
     Gotatun,
+    /// nexa-wg with a copy in place of its cipher.
+    Copying,
 }
 
 /// A running one; it ends with this value.
@@ -41,6 +43,7 @@ impl Engine {
             Self::WireguardGo => PathBuf::from("wireguard-go"),
             Self::Boringtun => tools.join("boringtun-cli"),
             Self::Gotatun => tools.join("gotatun"),
+            Self::Copying => tools.join("nexa-wg"),
         }
     }
 

@@ -3,9 +3,9 @@
 use std::{net::Ipv4Addr, path::PathBuf};
 
 use anyhow::{Context as _, Result};
-use nexa_lab::{ledger::Ledger, namespace::Namespace};
+use nexa_lab::{ledger::Ledger, names::Prefix, namespace::Namespace};
 
-use super::{engine::Engine, link::Link};
+use super::{engine::Engine, flood::Flood, link::Link};
 use crate::benches::Setting;
 
 /// Addresses for measurements (RFC 2544, appendix C.2.2): the client's and the gateway's.
@@ -18,11 +18,15 @@ pub(super) enum Over {
     Veth,
     /// The client's engine and the gateway's.
     Tunnel(Engine, Engine),
+    /// Engines of this program, with the XDP guard before the gateway's.
+    Guard,
 }
 
 pub(super) struct Scene<'a> {
     // Tunnels end before their namespaces go.
     links: Vec<(Over, Link)>,
+    flood: Option<Flood>,
+    prefix: Prefix,
     client: Namespace,
     gateway: Namespace,
     ours: PathBuf,
@@ -43,11 +47,23 @@ impl<'a> Scene<'a> {
             end.ip([format!("address add {address}/30 dev veth0"), "link set veth0 up".to_owned()])?;
         }
         let ours = setting.programs.gateway.with_file_name("nexa-wg");
-        Ok(Self { links: Vec::new(), client, gateway, ours, tools: setting.tools.to_owned(), ledger })
+        Ok(Self {
+            links: Vec::new(),
+            flood: None,
+            prefix: setting.folder.prefix().clone(),
+            client,
+            gateway,
+            ours,
+            tools: setting.tools.to_owned(),
+            ledger,
+        })
     }
 
     /// Starts what a case measures over, once for all cases.
     pub(super) fn prepare(&mut self, over: Over) -> Result<()> {
+        if over == Over::Guard && self.flood.is_none() {
+            self.flood = Some(Flood::new(&self.prefix, self.ledger)?);
+        }
         let Over::Tunnel(client, gateway) = over else { return Ok(()) };
         if self.link(over).is_none() {
             let number = u8::try_from(self.links.len()).context("too many tunnels")?;
@@ -61,6 +77,10 @@ impl<'a> Scene<'a> {
 
     pub(super) fn link(&self, over: Over) -> Option<&Link> {
         self.links.iter().find(|(of, _)| *of == over).map(|(_, link)| link)
+    }
+
+    pub(super) const fn flood(&self) -> Option<&Flood> {
+        self.flood.as_ref()
     }
 
     /// Where the gateway is found.
