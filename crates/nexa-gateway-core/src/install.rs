@@ -5,85 +5,32 @@
 //! becomes live by the one store that names it. What the previous generation alone used is deleted after that store
 //! and after every program that may have begun before it has ended.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
-use chrono::{DateTime, TimeDelta, Utc};
-use nexa_abi::layout::{
-    DestKey, MAX_PEERS, MAX_SET, PeerKey, PeerValue, PortsKey, PortsValue, Profile, RULE_SLOTS, State,
-};
+use chrono::{DateTime, Utc};
+use nexa_abi::layout::{MAX_PEERS, PeerKey, PeerValue, Profile, State};
 use nexa_policy::compile::{ClassId, CompiledPeer, SetId, Touched};
 use nexa_types::{DeviceId, RuleId};
 
-use self::numbers::{Numbers, Renumbered};
+use self::clocks::Clocks;
+use self::entries::{dest, ports, ports_key};
+use self::numbers::Numbers;
 use crate::content::Content;
-use crate::lower::{DestEntry, Edition, Lowered, LoweredPeer, PortsEntry};
+use crate::lower::{DestEntry, Edition, Lowered, PortsEntry};
 use crate::room::Room;
 use crate::slots::Slots;
 
+mod adopt;
+mod clocks;
+mod entries;
 mod numbers;
 mod patch;
+mod peers;
+mod plan;
 
-/// A prefix of the DEST map with its number given.
-pub type Dest = (u32, DestKey, u32);
-/// A prefix of the PORTS map with its number given.
-pub type Ports = (u32, PortsKey, PortsValue);
-
-/// Writes and deletions of one swap. To be done in the order of the fields, the whole of one before the next.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Plan {
-    /// Into PORTS: bits, key, value.
-    pub insert_ports: Vec<Ports>,
-    /// Into DEST: bits, key, class.
-    pub insert_dest: Vec<Dest>,
-    /// Into PEERS. Without effect before the flip: the live bank has no profile for them.
-    pub insert_peers: Vec<(PeerKey, PeerValue)>,
-    /// Into PROFILES, by position; all of the idle bank, or nothing of it.
-    pub profiles: Vec<(u32, Profile)>,
-    /// Into PROFILES, by position, where one store in the live bank is all that changes for a device.
-    pub patches: Vec<(u32, Patch)>,
-    /// Into STATE: the flip. The bank stays where there are patches.
-    pub state: State,
-    /// Into STATE, with the flip: the set of what no resource covers.
-    pub excluded: u32,
-    /// From PEERS, after the flip: addresses without a device.
-    pub delete_peers: Vec<PeerKey>,
-    /// From DEST, after the flip and a grace period: bits and key.
-    pub delete_dest: Vec<(u32, DestKey)>,
-    /// From PORTS, after the flip and a grace period: bits and key.
-    pub delete_ports: Vec<(u32, PortsKey)>,
-    /// Indexes whose counters start anew, before the flip.
-    pub reset_counters: Vec<u32>,
-    /// Slots of rules whose counters start anew, before the flip.
-    pub reset_rules: Vec<u32>,
-}
-
-/// What changes of a profile under the eyes of programs: one aligned store, so that none of them sees half of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Patch {
-    /// Nobody is there any more. The rest of the profile is cleared once no program may look at it.
-    Gone,
-    /// [`Profile::lease_until_ns`].
-    Lease(u64),
-    /// [`Profile::shared`].
-    Shared(u32),
-    /// [`Profile::own`].
-    Own(u32),
-}
-
-/// Boot clock and wall clock at one moment, and until when the policy may be served at all.
-#[derive(Clone, Copy, Debug)]
-pub struct Moment {
-    /// Boot clock, nanoseconds.
-    pub boot_ns: u64,
-    /// Wall clock.
-    pub wall: DateTime<Utc>,
-    /// When everything ends unless another policy arrives.
-    pub lease_until: DateTime<Utc>,
-}
-
-/// The kernel counts time since boot. When the wall clock moves against that by more, what was computed from it is computed
-/// anew.
-pub const CLOCK_STEP: TimeDelta = TimeDelta::milliseconds(250);
+pub use self::adopt::Found;
+pub use self::clocks::{CLOCK_STEP, Moment};
+pub use self::plan::{Dest, Patch, Plan, Ports};
 
 /// What is in the maps.
 #[derive(Clone, Debug, Default)]
@@ -113,17 +60,6 @@ pub struct Installer {
     knows_live: bool,
 }
 
-/// Numbers of sets and classes above this one were never given out. Found in a map they are damage, and numbering does
-/// not go on from there.
-const MAX_NUMBER: u32 = MAX_SET / 2;
-
-/// Boot clock and wall clock at one moment.
-#[derive(Clone, Copy, Debug, Default)]
-struct Clocks {
-    boot_ns: u64,
-    wall: DateTime<Utc>,
-}
-
 #[derive(Clone, Copy, Debug)]
 struct Installed {
     index: u32,
@@ -148,88 +84,7 @@ enum Scope {
     Everything(Touched),
 }
 
-/// What a daemon that starts finds in pinned maps: everything an earlier one left.
-#[derive(Clone, Debug)]
-pub struct Found {
-    /// The live generation.
-    pub state: State,
-    /// All addresses.
-    pub peers: Vec<(PeerKey, PeerValue)>,
-    /// All prefixes of DEST: bits and key.
-    pub dest: Vec<(u32, DestKey)>,
-    /// All prefixes of PORTS: bits and key.
-    pub ports: Vec<(u32, PortsKey)>,
-    /// Numbers of rules with their slots, as PORTS has them.
-    pub rules: BTreeSet<(u32, u32)>,
-    /// How many slots there are.
-    pub rule_slots: u32,
-}
-
-/// Empty maps.
-impl Default for Found {
-    fn default() -> Self {
-        Self {
-            state: State::default(),
-            peers: Vec::new(),
-            dest: Vec::new(),
-            ports: Vec::new(),
-            rules: BTreeSet::new(),
-            rule_slots: RULE_SLOTS,
-        }
-    }
-}
-
 impl Installer {
-    /// Plans the first swap over maps that an earlier daemon filled, or over empty ones.
-    ///
-    /// What is found stays in force until the flip and is deleted after it. Numbers go on above those found.
-    pub fn adopt(found: &Found, lowered: &Lowered, moment: Moment) -> (Self, Plan) {
-        let number = |bytes: [u8; 4]| u32::from_be_bytes(bytes);
-        let mut installer = Self {
-            generation: found.state.generation(),
-            // Flows in the map were decided under numbers that may be given out again; this tells them apart.
-            epoch: (found.state.generation() + 1) as u32,
-            ..Self::default()
-        };
-        let last = |numbers: &mut dyn Iterator<Item = u32>| {
-            numbers.filter(|number| *number <= MAX_NUMBER).max().unwrap_or(0)
-        };
-        installer.sets = Numbers::above(last(&mut found.dest.iter().map(|(_, key)| key.set())));
-        installer.classes = Numbers::above(last(&mut found.ports.iter().map(|(_, key)| number(key.class))));
-        installer.keep_indexes(found, lowered);
-        installer.slots = Slots::found(&found.rules, found.rule_slots);
-        // Nothing is known of either bank: write every position of the idle one.
-        installer.written = [MAX_PEERS; 2];
-
-        let mut plan = installer.plan(lowered, moment);
-        let kept: HashSet<PeerKey> =
-            installer.peers.values().flat_map(|installed| installed.addresses).collect();
-        plan.delete_peers.extend(found.peers.iter().map(|(key, _)| *key).filter(|key| !kept.contains(key)));
-        plan.delete_dest.extend(found.dest.iter().copied());
-        plan.delete_ports.extend(found.ports.iter().copied());
-        (installer, plan)
-    }
-
-    /// Leaves devices the indexes under which the maps know their addresses: their packets pass and their counters
-    /// go on while the daemon changes.
-    fn keep_indexes(&mut self, found: &Found, lowered: &Lowered) {
-        let known: HashMap<PeerKey, u32> =
-            found.peers.iter().map(|(key, value)| (*key, value.peer)).collect();
-        let mut taken = HashSet::new();
-        for device in lowered.everything().peers {
-            let Some(peer) = lowered.peer(device) else { continue };
-            let [v4, v6] = peer.addresses.map(|key| known.get(&key).copied());
-            if let Some(index) = v4.filter(|index| v6 == v4 && *index < MAX_PEERS && taken.insert(*index)) {
-                let epoch = self.epoch;
-                self.peers.insert(device, Installed { index, addresses: peer.addresses, epoch });
-            }
-        }
-        let given = known.values().filter(|index| **index < MAX_PEERS);
-        let used = given.map(|index| index + 1).max().unwrap_or(0);
-        self.profiles.resize(used as usize, None);
-        self.free = (0..used).filter(|index| !taken.contains(index)).collect();
-    }
-
     /// Plans the swap from what is installed to `lowered`. The caller carries out the plan whole; after a failure
     /// it starts over with [`Self::adopt`].
     ///
@@ -279,26 +134,6 @@ impl Installer {
             *position = first + *position % MAX_PEERS;
         }
         self.written = written;
-    }
-
-    /// Plans that `devices` are gone at once, whatever room there is: it takes none. Sets are left for the next plan.
-    pub fn expel(&mut self, devices: &BTreeSet<DeviceId>) -> Plan {
-        self.generation += 2;
-        let mut plan =
-            Plan { state: State::new(self.generation), excluded: self.excluded, ..Plan::default() };
-        let bank = plan.state.bank();
-        for device in devices {
-            let Some(Installed { index, addresses, .. }) = self.peers.remove(device) else { continue };
-            plan.patches.push((bank * MAX_PEERS + index, Patch::Gone));
-            plan.delete_peers.extend(addresses);
-            self.profiles[index as usize] = None;
-            self.free.push_back(index);
-        }
-        let gone: HashSet<u32> = plan.patches.iter().map(|(position, _)| *position).collect();
-        self.live.retain(|(position, _)| !gone.contains(position));
-        // No policy is what is installed now.
-        self.edition = Edition::default();
-        plan
     }
 
     /// The live generation.
@@ -400,146 +235,4 @@ impl Installer {
         self.excluded = number;
         plan.excluded = number;
     }
-
-    fn plan_peers(&mut self, lowered: &Lowered, scope: &Scope, plan: &mut Plan) {
-        let (mut devices, touched) = match scope {
-            Scope::Touched(touched) => (touched.peers.clone(), touched),
-            Scope::Everything(all) => (all.peers.clone(), all),
-        };
-        if matches!(scope, Scope::Everything(_)) {
-            devices.extend(self.peers.keys());
-        }
-        let (there, gone): (Vec<_>, Vec<_>) =
-            devices.into_iter().partition(|device| lowered.peer(*device).is_some());
-        let mut freed: BTreeSet<PeerKey> = BTreeSet::new();
-        for installed in gone.iter().filter_map(|device| self.peers.remove(device)) {
-            freed.extend(installed.addresses);
-            self.profiles[installed.index as usize] = None;
-            self.free.push_back(installed.index);
-        }
-        for device in &there {
-            let Some(peer) = lowered.peer(*device) else { continue };
-            let LoweredPeer { addresses, sets, expires_at } = peer;
-            if let Some(Installed { index, epoch, .. }) = self.place_of(*device, addresses, plan, &mut freed)
-            {
-                self.profiles[index as usize] = Some(Profiled { epoch, sets, expires_at });
-            }
-        }
-        // An address that went from one to another.
-        for address in
-            touched.peers.iter().filter_map(|device| self.peers.get(device)).flat_map(|peer| peer.addresses)
-        {
-            freed.remove(&address);
-        }
-        plan.delete_peers.extend(freed);
-    }
-
-    fn plan_profiles(&mut self, moment: Moment, plan: &mut Plan) {
-        let bank = plan.state.bank();
-        let first = bank * MAX_PEERS;
-        // Of nearly all of them.
-        let lease_until_ns = moment.boot_deadline_ns(None);
-        let profiles = self.profiles.iter().zip(0..).filter_map(|(profiled, index)| {
-            let Profiled { epoch, sets: CompiledPeer { shared, own }, expires_at } = (*profiled)?;
-            let profile = Profile {
-                peer: index,
-                shared: self.sets.of(shared.0),
-                own: self.sets.of(own.0),
-                epoch,
-                lease_until_ns: expires_at.map_or(lease_until_ns, |_| moment.boot_deadline_ns(expires_at)),
-            };
-            Some((first + index, profile))
-        });
-        self.live = profiles.collect();
-        plan.profiles.clone_from(&self.live);
-        let used = self.profiles.len() as u32;
-        let dirty = std::mem::replace(&mut self.written[bank as usize], used);
-        let is_free = |index: &u32| self.profiles.get(*index as usize).is_none_or(Option::is_none);
-        let vacant = (0..used.max(dirty)).filter(is_free);
-        plan.profiles.extend(vacant.map(|index| (first + index, Profile::default())));
-    }
-
-    /// The peer's place, a new one if it is new. None when all are taken, which lowering rules out.
-    fn place_of(
-        &mut self,
-        device: DeviceId,
-        addresses: [PeerKey; 2],
-        plan: &mut Plan,
-        freed: &mut BTreeSet<PeerKey>,
-    ) -> Option<Installed> {
-        // Of this generation, so that no flow of an earlier hold on these addresses or this index is one of this.
-        let epoch = plan.state.generation() as u32;
-        if let Some(installed) = self.peers.get_mut(&device) {
-            if installed.addresses != addresses {
-                freed.extend(installed.addresses);
-                installed.addresses = addresses;
-                installed.epoch = epoch;
-                plan.insert_peers.extend(addresses.map(|key| (key, PeerValue { peer: installed.index })));
-            }
-            return Some(*installed);
-        }
-        let index = match u32::try_from(self.profiles.len()) {
-            Ok(next) if next < MAX_PEERS => {
-                self.profiles.push(None);
-                next
-            }
-            _ => self.free.pop_front()?,
-        };
-        plan.reset_counters.push(index);
-        plan.insert_peers.extend(addresses.map(|key| (key, PeerValue { peer: index })));
-        let installed = Installed { index, addresses, epoch };
-        self.peers.insert(device, installed);
-        Some(installed)
-    }
-}
-
-impl Plan {
-    fn renumber_sets(&mut self, Renumbered { added, gone }: Renumbered<DestEntry>) {
-        for (set, number) in added {
-            self.insert_dest.extend(set.iter().map(|entry| dest(*entry, number)));
-        }
-        for (set, number) in gone {
-            let keys = set.iter().map(|entry| dest(*entry, number)).map(|(bits, key, _)| (bits, key));
-            self.delete_dest.extend(keys);
-        }
-    }
-}
-
-impl Moment {
-    /// The boot clock at which a device's time is up: its own expiry or the lease, whichever is first. Never 0,
-    /// which would mean that nobody is there.
-    fn boot_deadline_ns(&self, expires_at: Option<DateTime<Utc>>) -> u64 {
-        let until = expires_at.map_or(self.lease_until, |expires_at| expires_at.min(self.lease_until));
-        Clocks { boot_ns: self.boot_ns, wall: self.wall }.boot_ns_at(until).max(1)
-    }
-}
-
-impl Clocks {
-    /// What the boot clock shows at an instant; what it shows now, if that is over.
-    fn boot_ns_at(self, at: DateTime<Utc>) -> u64 {
-        let left = (at - self.wall).to_std().unwrap_or_default();
-        let left_ns = u64::try_from(left.as_nanos()).unwrap_or(u64::MAX);
-        self.boot_ns.saturating_add(left_ns)
-    }
-
-    /// How far the wall clock has been set since, forward or back.
-    fn step_to(self, now: Self) -> TimeDelta {
-        let passed = i64::try_from(now.boot_ns.saturating_sub(self.boot_ns)).unwrap_or(i64::MAX);
-        (now.wall - self.wall - TimeDelta::nanoseconds(passed)).abs()
-    }
-}
-
-fn dest(entry: DestEntry, set: u32) -> Dest {
-    (entry.prefix_bits, DestKey::new(set, entry.family, entry.address), entry.class)
-}
-
-fn ports(entry: PortsEntry, class: u32, slots: &Slots, clocks: Clocks) -> Ports {
-    let PortsEntry { prefix_bits, verdict, rule, not_after, .. } = entry;
-    let not_after_ns = not_after.map_or(u64::MAX, |at| clocks.boot_ns_at(at));
-    let value = PortsValue::new(verdict, slots.of(rule), rule, not_after_ns);
-    (prefix_bits, ports_key(entry, class), value)
-}
-
-const fn ports_key(entry: PortsEntry, class: u32) -> PortsKey {
-    PortsKey { class: class.to_be_bytes(), protocol: entry.protocol, port: entry.port.to_be_bytes() }
 }
