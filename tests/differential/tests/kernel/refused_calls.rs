@@ -57,7 +57,10 @@ fn intercept(commands: &[u32], answer: u32, flags: libc::c_ulong) -> libc::c_lon
     result
 }
 
-/// Refuses one of this thread's writes for want of memory.
+/// What the kernel says where it has no memory, a hash is full, or a trie is.
+const NO_ROOM: [i32; 3] = [libc::ENOMEM, libc::E2BIG, libc::ENOSPC];
+
+/// Refuses one of this thread's writes for want of memory or room, in each way that the kernel has in turn.
 struct NoMemory(Arc<AtomicU32>);
 
 impl NoMemory {
@@ -68,7 +71,8 @@ impl NoMemory {
         // Made before the filter, so that it is not held to it and outlives no one who is.
         std::thread::spawn(move || {
             let Ok(listener) = listeners.recv() else { return };
-            while answer(&listener, &countdown) {}
+            let mut errors = NO_ROOM.into_iter().cycle();
+            while answer(&listener, &countdown, &mut errors) {}
         });
         let listener =
             intercept(&[UPDATE_BATCH], libc::SECCOMP_RET_USER_NOTIF, libc::SECCOMP_FILTER_FLAG_NEW_LISTENER);
@@ -90,7 +94,7 @@ impl NoMemory {
 }
 
 /// Answers one call. False when nobody is left who could make one.
-fn answer(listener: &OwnedFd, left: &AtomicU32) -> bool {
+fn answer(listener: &OwnedFd, left: &AtomicU32, errors: &mut impl Iterator<Item = i32>) -> bool {
     let listener = listener.as_raw_fd();
     // SAFETY: plain integers, and the kernel wants them to be zero.
     let mut call: libc::seccomp_notif = unsafe { std::mem::zeroed() };
@@ -101,8 +105,8 @@ fn answer(listener: &OwnedFd, left: &AtomicU32) -> bool {
     let count_down = |left: u32| left.checked_sub(1);
     let is_refused = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, count_down) == Ok(1);
     let mut reply = libc::seccomp_notif_resp { id: call.id, val: 0, error: 0, flags: 0 };
-    if is_refused {
-        reply.error = -libc::ENOMEM;
+    if is_refused && let Some(error) = errors.next() {
+        reply.error = -error;
     } else {
         reply.flags = u32::try_from(libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE).unwrap();
     }
