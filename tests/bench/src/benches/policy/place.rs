@@ -89,10 +89,13 @@ impl Place {
     }
 }
 
-/// Keeps this thread on one CPU: a move in the middle would fill another's caches.
 fn stay_on_last_cpu() -> Result<()> {
+    stay_on_cpu(std::thread::available_parallelism().context("cannot count CPUs")?.get() - 1)
+}
+
+/// Keeps this thread on one CPU: a move in the middle would fill another's caches.
+pub(super) fn stay_on_cpu(number: usize) -> Result<()> {
     let mut cpus = CpuSet::new();
-    let count = std::thread::available_parallelism().context("cannot count CPUs")?.get();
-    cpus.set(count - 1).context("no such CPU")?;
+    cpus.set(number).context("no such CPU")?;
     sched_setaffinity(nix::unistd::Pid::from_raw(0), &cpus).context("cannot stay on a CPU")
 }
