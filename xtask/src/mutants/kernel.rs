@@ -159,6 +159,9 @@ struct Bed<'a> {
 impl Bed<'_> {
     fn copy(&self) -> Result<()> {
         copy(self.checkout.root(), &self.tree, &[&MEMBERS[..], &[PROGRAMS]].concat())?;
+        // What was built last is the last flip of a run before, and newer than what was copied.
+        let sources = Program::new("find").arg(self.source().join("src")).args(["-name", "*.rs"]);
+        sources.args(["-exec", "touch", "{}", "+"]).run()?;
         fs::create_dir_all(&self.objects).context("cannot make the folder of the programs")?;
         // Where the gateway's build looks whether there are any.
         fs::create_dir_all(self.tree.join("target")).context("cannot make the copy's target")?;
