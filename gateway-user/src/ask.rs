@@ -39,26 +39,29 @@ pub fn explain(explain: &Explain) -> ExitCode {
     })
 }
 
-/// Prints the live conversations, a line each.
+/// Prints the live conversations, a line each, or with `--follow` those that begin until it is ended.
 pub fn flows(flows: &Flows) -> ExitCode {
-    told(&flows.asking, Question::Flows { peer: flows.peer.clone() }, |answer| match answer {
-        Answer::Flows { flows, total } => {
-            let mut text: String = flows.iter().map(|flow| format!("{flow}\n")).collect();
-            if *total > flows.len() as u64 {
-                text += &format!("and {} more\n", total - flows.len() as u64);
-            }
-            Some((text, ExitCode::SUCCESS))
-        }
-        _ => None,
-    })
+    let question = Question::Flows { peer: flows.peer.clone(), follow: flows.follow };
+    if flows.follow {
+        return followed(&flows.asking, question, flows_text);
+    }
+    told(&flows.asking, question, |answer| Some((flows_text(answer)?, ExitCode::SUCCESS)))
+}
+
+fn flows_text(answer: &Answer) -> Option<String> {
+    let Answer::Flows { flows, total } = answer else { return None };
+    let mut text: String = flows.iter().map(|flow| format!("{flow}\n")).collect();
+    if *total > flows.len() as u64 {
+        text += &format!("and {} more\n", total - flows.len() as u64);
+    }
+    Some(text)
 }
 
 /// Prints the latest drops, a line each, and with `--follow` those that come until it is ended.
 pub fn drops(drops: &Drops) -> ExitCode {
     let question = Question::Drops { peer: drops.peer.clone(), follow: drops.follow };
     if drops.follow {
-        let followed = follow(&drops.asking, question);
-        return followed.map_or_else(|error| complain(format_args!("{error:#}")), |()| ExitCode::SUCCESS);
+        return followed(&drops.asking, question, drops_text);
     }
     told(&drops.asking, question, |answer| Some((drops_text(answer)?, ExitCode::SUCCESS)))
 }
@@ -72,8 +75,13 @@ fn drops_text(answer: &Answer) -> Option<String> {
     Some(text)
 }
 
+fn followed(asking: &Asking, question: Question, text_of: fn(&Answer) -> Option<String>) -> ExitCode {
+    let followed = follow(asking, question, text_of);
+    followed.map_or_else(|error| complain(format_args!("{error:#}")), |()| ExitCode::SUCCESS)
+}
+
 /// Prints one answer after the other; as JSON each is a line.
-fn follow(asking: &Asking, question: Question) -> anyhow::Result<()> {
+fn follow(asking: &Asking, question: Question, text_of: fn(&Answer) -> Option<String>) -> anyhow::Result<()> {
     let stream = put(asking, question)?;
     for line in BufReader::new(stream).lines() {
         let line = line.context("the daemon does not answer")?;
@@ -81,7 +89,7 @@ fn follow(asking: &Asking, question: Question) -> anyhow::Result<()> {
         if let Answer::Refused { reason } = &answer {
             anyhow::bail!("{reason}");
         }
-        let text = drops_text(&answer).context("the daemon answered something else; restart it")?;
+        let text = text_of(&answer).context("the daemon answered something else; restart it")?;
         let text = if asking.json { format!("{line}\n") } else { text };
         if io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()).is_err() {
             // Who stops reading, like `head`, has read enough.

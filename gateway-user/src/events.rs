@@ -10,7 +10,7 @@ mod policies;
 mod ring;
 mod watch;
 
-pub use board::{Board, Counts};
+pub use board::{Begun, Board, Counts};
 pub use policies::Policies;
 pub use ring::Ring;
 pub use watch::watch;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use nexa_types::DeviceId;
 use nexa_wire::local::{Answer, MAX_REQUEST_BYTES, Question, Request, VERSION};
 use nix::unistd::geteuid;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
@@ -94,6 +95,12 @@ impl Desk {
                 request.version
             )),
             Ok(Request { question: Question::Drops { peer, follow }, .. }) => self.drops(peer, follow).await,
+            Ok(Request { question: Question::Flows { peer, follow: true }, .. }) => {
+                self.find(peer).await.map(|device| {
+                    let (answer, following) = follow::begin_flows(&self.board, device);
+                    (answer, Some(following))
+                })
+            }
             Ok(request) => self.answer_to(request.question).await.map(|answer| (answer, None)),
             Err(error) => Err(anyhow::Error::from(error).context("not a question that this daemon knows")),
         };
@@ -101,12 +108,16 @@ impl Desk {
     }
 
     async fn drops(&self, peer: Option<String>, follow: bool) -> anyhow::Result<(Answer, Option<Following>)> {
-        let device = match peer {
+        let (answer, following) = follow::begin(&self.board, self.find(peer).await?);
+        Ok((answer, follow.then_some(following)))
+    }
+
+    /// The device that is meant, if one is.
+    async fn find(&self, peer: Option<String>) -> anyhow::Result<Option<DeviceId>> {
+        Ok(match peer {
             Some(peer) => Some(self.errand(|reply| Errand::Find(peer, reply)).await??),
             None => None,
-        };
-        let (answer, following) = follow::begin(&self.board, device);
-        Ok((answer, follow.then_some(following)))
+        })
     }
 
     async fn answer_to(&self, question: Question) -> anyhow::Result<Answer> {
@@ -116,7 +127,7 @@ impl Desk {
                 let errand = |reply| Errand::Explain(query, reply);
                 Ok(Answer::Explained(self.errand(errand).await??))
             }
-            Question::Flows { peer } => {
+            Question::Flows { peer, .. } => {
                 let (flows, total) = self.errand(|reply| Errand::Flows(peer, reply)).await??;
                 Ok(Answer::Flows { flows, total })
             }

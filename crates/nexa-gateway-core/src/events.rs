@@ -172,7 +172,8 @@ impl Folded {
     }
 }
 
-fn route(tuple: &FlowKey) -> Option<Route> {
+/// Where a packet went, in the words of the wire; nothing of one that could not be read.
+pub fn route(tuple: &FlowKey) -> Option<Route> {
     Some(Route {
         source: address(tuple.family, tuple.source)?,
         source_port: u16::from_be_bytes(tuple.source_port),

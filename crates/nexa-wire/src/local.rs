@@ -52,6 +52,9 @@ pub enum Question {
         /// Of one device only, named as in [`Query::peer`].
         #[serde(default, skip_serializing_if = "Option::is_none")]
         peer: Option<String>,
+        /// Whether those that begin from now on are told instead: an answer for each, until who asked goes.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        follow: bool,
     },
     /// Which packets were dropped lately.
     Drops {
@@ -95,7 +98,7 @@ pub enum Answer {
     Flows {
         /// Latest heard first; at most [`MAX_FLOWS`].
         flows: Vec<Flow>,
-        /// How many there are.
+        /// How many there are, also of those that began and were too many to be told.
         total: u64,
     },
     /// To [`Question::Drops`].

@@ -197,7 +197,11 @@ fn questions_and_answers_of_the_local_socket_have_this_shape() {
         let answer: Answer = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&answer).unwrap(), *text);
     }
-    for text in [r#"{"version":1,"ask":"flows"}"#, r#"{"version":1,"ask":"flows","peer":"laptop"}"#] {
+    for text in [
+        r#"{"version":1,"ask":"flows"}"#,
+        r#"{"version":1,"ask":"flows","peer":"laptop"}"#,
+        r#"{"version":1,"ask":"flows","follow":true}"#,
+    ] {
         let request: Request = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&request).unwrap(), text);
     }

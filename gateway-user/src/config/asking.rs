@@ -37,6 +37,9 @@ pub struct Flows {
     /// Of one device only: its name, id, public key or tunnel address
     #[arg(long)]
     pub peer: Option<String>,
+    /// Instead of those that are live, those that begin from now on, until Ctrl-C
+    #[arg(long)]
+    pub follow: bool,
 }
 
 /// What `drops` works with.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use nexa_types::{DeviceId, RuleId};
 use nexa_wire::drops::{Direction, Dropped};
 use nexa_wire::gateway::{self, DropReport};
-use nexa_wire::local::{self, PeerDrop};
+use nexa_wire::local::{self, Flow, PeerDrop};
 use tokio::sync::broadcast;
 
 use crate::gateway::lock;
@@ -21,8 +21,18 @@ const FOLLOWER_BEHIND: usize = 1024;
 pub struct Board {
     recent: Mutex<VecDeque<Arc<PeerDrop>>>,
     news: broadcast::Sender<Arc<PeerDrop>>,
+    begun: broadcast::Sender<Arc<Begun>>,
     unreported: Mutex<Unreported>,
     counts: Counted,
+}
+
+/// A flow that began.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Begun {
+    /// As it is when it begins.
+    pub flow: Flow,
+    /// How many of its device began before it and were not told.
+    pub untold: u64,
 }
 
 /// What was told, by whom it was not.
@@ -85,6 +95,7 @@ impl Default for Board {
         Self {
             recent: Mutex::default(),
             news: broadcast::Sender::new(FOLLOWER_BEHIND),
+            begun: broadcast::Sender::new(FOLLOWER_BEHIND),
             unreported: Mutex::default(),
             counts: Counted::default(),
         }
@@ -116,6 +127,21 @@ impl Board {
     pub fn subscribe(&self) -> (Vec<Arc<PeerDrop>>, broadcast::Receiver<Arc<PeerDrop>>) {
         let recent = lock(&self.recent);
         (recent.iter().cloned().collect(), self.news.subscribe())
+    }
+
+    /// Whether anybody wants to hear of flows as they begin.
+    pub fn follows_flows(&self) -> bool {
+        self.begun.receiver_count() > 0
+    }
+
+    /// Tells of a flow that began.
+    pub fn flow_began(&self, begun: Begun) {
+        let _ = self.begun.send(Arc::new(begun));
+    }
+
+    /// The flows that are to begin.
+    pub fn subscribe_to_flows(&self) -> broadcast::Receiver<Arc<Begun>> {
+        self.begun.subscribe()
     }
 
     /// Takes what the control plane was not told yet, oldest first, and how many drops there was no room for.

@@ -8,18 +8,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use chrono::Utc;
-use nexa_abi::layout::FLOW_BEGAN;
+use nexa_abi::layout::{Event, FLOW_BEGAN};
 use nexa_abi::reason::Reason;
-use nexa_gateway_core::events::{Aggregator, Clocks, Folded};
-use nexa_types::Generation;
-use nexa_wire::drops::Direction;
-use nexa_wire::local::{NearMiss, PeerDrop};
+use nexa_gateway_core::events::{Aggregator, Clocks, Folded, route};
+use nexa_types::{Generation, RuleId};
+use nexa_wire::drops::{Direction, Route};
+use nexa_wire::local::{Flow, NearMiss, PeerDrop, Phase};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{interval, sleep};
 
-use super::{Board, Policies, Ring};
+use super::{Begun, Board, Policies, Ring};
 use crate::dataplane::boot_clock_ns;
 
 /// What is alike within this time is told as one.
@@ -47,19 +47,19 @@ pub async fn watch(ring: Ring, board: Arc<Board>, policies: Arc<Policies>) -> an
     let mut ring = ring.map_err(io::Error::from).context("cannot wait for events")?;
     let interval_ns = u64::try_from(INTERVAL.as_nanos()).unwrap_or(u64::MAX);
     let mut aggregator = Aggregator::new(interval_ns);
-    let mut explainer = Explainer::new(policies);
+    let mut explainer = Explainer::new(Arc::clone(&policies));
     let mut explaining: Option<JoinHandle<(Explainer, Told)>> = None;
     let mut look = interval(LOOK_EVERY);
     loop {
         tokio::select! {
             ready = ring.readable_mut() => {
                 let mut ready = ready.context("cannot wait for events")?;
-                if read(ready.get_inner_mut(), &mut aggregator, &board) < BURST {
+                if read(ready.get_inner_mut(), &mut aggregator, &board, &policies) < BURST {
                     ready.clear_ready();
                 }
             }
             _ = look.tick() => {
-                read(ring.get_mut(), &mut aggregator, &board);
+                read(ring.get_mut(), &mut aggregator, &board, &policies);
             }
             // One at a time: what comes meanwhile belongs to a longer interval.
             told = finished(&mut explaining) => {
@@ -86,20 +86,45 @@ pub async fn watch(ring: Ring, board: Arc<Board>, policies: Arc<Policies>) -> an
     }
 }
 
-fn read(ring: &mut Ring, aggregator: &mut Aggregator, board: &Board) -> usize {
+fn read(ring: &mut Ring, aggregator: &mut Aggregator, board: &Board, policies: &Policies) -> usize {
     let mut events = 0;
     while events < BURST
         && let Some(event) = ring.take()
     {
         events += 1;
         match event.what {
-            FLOW_BEGAN => board.count_flow(),
+            FLOW_BEGAN => {
+                board.count_flow();
+                if board.follows_flows()
+                    && let Some(begun) = begun(&event, policies)
+                {
+                    board.flow_began(begun);
+                }
+            }
             _ => board.count_drop(),
         }
         board.count_untold(event.untold.into());
         aggregator.take(&event);
     }
     events
+}
+
+/// A flow that began, of a device that is known.
+fn begun(event: &Event, policies: &Policies) -> Option<Begun> {
+    let policy = policies.of(Generation(event.generation)).or_else(|| policies.newest())?;
+    let Route { source, source_port, destination, destination_port, protocol } = route(&event.tuple)?;
+    let flow = Flow {
+        peer: policy.name(source)?,
+        source,
+        source_port,
+        destination,
+        destination_port,
+        protocol,
+        rule: RuleId(event.rule),
+        phase: Phase::New,
+        idle_seconds: 0,
+    };
+    Some(Begun { flow, untold: event.untold.into() })
 }
 
 /// Waits for a moment of the boot clock; for ever where there is none.
@@ -190,8 +215,7 @@ impl Explainer {
 #[cfg(test)]
 mod tests {
     use nexa_abi::layout::Direction::{Egress, Ingress};
-    use nexa_abi::layout::{Event, FlowKey};
-    use nexa_types::RuleId;
+    use nexa_abi::layout::FlowKey;
     use nexa_wire::local::{Difference, Exclusion};
 
     use super::*;
@@ -285,5 +309,20 @@ mod tests {
             assert_eq!(told([224, 0, 0, 1], direction).excluded, Some(Exclusion::Multicast));
         }
         assert!(told([10, 20, 0, 10], Ingress).excluded.is_none(), "of another policy");
+    }
+
+    #[test]
+    fn a_flow_that_began_is_told_with_its_device_its_rule_and_how_many_were_not_told() {
+        let policies = Policies::default();
+        let event = Event { what: FLOW_BEGAN, rule: 17, untold: 3, ..event([100, 96, 0, 2], 443, 5) };
+        assert_eq!(begun(&event, &policies), None, "of nobody who is known");
+        policies.note(Generation(5), &Arc::new(fixture::snapshot()), &[]);
+        let told = begun(&event, &policies).unwrap();
+        assert_eq!((told.untold, told.flow.rule), (3, RuleId(17)));
+        let text = told.flow.to_string();
+        assert!(
+            text.starts_with("laptop of Ada: tcp 100.96.0.2 port 257 to 10.20.0.10 port 443, new, "),
+            "{text}"
+        );
     }
 }

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use nexa_types::{Revision, RuleId};
 use nexa_wire::gateway::{FromGateway, RuleCounters};
-use nexa_wire::local::{Answer, Difference, NearMiss, PeerDrop};
+use nexa_wire::local::{Answer, Difference, NearMiss, PeerDrop, Phase};
 use nexa_wire::snapshot::{Sealed, Snapshot};
 use tokio::time::timeout;
 
@@ -85,9 +85,9 @@ struct Follower {
 }
 
 impl Follower {
-    fn start(host: &Host, words: &str) -> Self {
+    fn start(host: &Host, verb: &str, words: &str) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_nexa-gateway"));
-        command.env("NEXA_GATEWAY_CONFIG", "/dev/null").args(["drops", "--follow"]);
+        command.env("NEXA_GATEWAY_CONFIG", "/dev/null").args([verb, "--follow"]);
         command.args(words.split_whitespace()).arg("--state-dir").arg(host.path("state"));
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
@@ -109,12 +109,40 @@ impl Drop for Follower {
 }
 
 #[test]
+fn who_follows_flows_hears_of_each_that_begins() {
+    in_namespace(|| {
+        runtime().block_on(async {
+            let scene = Scene::set().await;
+            let mut flows = Follower::start(&scene.host, "flows", "--json --peer laptop");
+            let mut next = || match serde_json::from_str(&flows.line()).unwrap() {
+                Answer::Flows { flows, .. } => flows,
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(next(), [], "only those that begin from now on");
+            let send = ["bash", "-c", "echo > /dev/tcp/10.20.0.10/443"];
+            let mut sender = scene.client.place.command("").args(send).stderr(Stdio::null()).spawn().unwrap();
+            let begun = loop {
+                if let Some(flow) = next().into_iter().find(|flow| flow.destination_port == 443) {
+                    break flow;
+                }
+            };
+            assert_eq!(
+                (begun.peer.name.as_str(), begun.rule, begun.phase),
+                ("laptop", RuleId(17), Phase::New)
+            );
+            let _ = sender.kill();
+            let _ = sender.wait();
+        });
+    });
+}
+
+#[test]
 fn what_is_refused_is_told_to_who_asks_who_follows_and_the_control_plane() {
     in_namespace(|| {
         runtime().block_on(async {
             let mut scene = Scene::set().await;
-            let mut everybody = Follower::start(&scene.host, "");
-            let mut as_json = Follower::start(&scene.host, "--json --peer 100.96.0.2");
+            let mut everybody = Follower::start(&scene.host, "drops", "");
+            let mut as_json = Follower::start(&scene.host, "drops", "--json --peer 100.96.0.2");
             let first: Answer = serde_json::from_str(&as_json.line()).unwrap();
             assert!(matches!(first, Answer::Drops { .. }), "those that were come first: {first:?}");
 
