@@ -64,12 +64,26 @@ const PACKETS: &str = "200000";
 const LIMIT: &str = "180";
 
 /// Flips that change nothing.
-const EQUIVALENT: [Equivalent; 1] = [Equivalent {
-    file: "src/maps.rs",
-    line: "if ticks != self.ticks || self.boot_ns == 0 {",
-    flip: "replace == with != in Scratch::now_ns",
-    reason: "the clock is read for each packet, not for each tick: slower, and never staler",
-}];
+const EQUIVALENT: [Equivalent; 3] = [
+    Equivalent {
+        file: "src/maps.rs",
+        line: "if ticks != self.ticks || self.boot_ns == 0 {",
+        flip: "replace == with != in Scratch::now_ns",
+        reason: "the clock is read for each packet, not for each tick: slower, and never staler",
+    },
+    Equivalent {
+        file: "src/main.rs",
+        line: "skb.set_mark(skb.mark() & !MARK_MASK | MARK_ALLOWED);",
+        flip: "replace | with ^ in filter",
+        reason: "our bits were just cleared, and the value has no others",
+    },
+    Equivalent {
+        file: "src/xdp/frame.rs",
+        line: "if offset > IN_PLACE {",
+        flip: "replace > with >= in <impl Bytes for Frame>::load_into",
+        reason: "the helper reads the same bytes as a look in place, slower",
+    },
+];
 
 /// What became of a flip.
 #[derive(Clone, Copy, PartialEq, Eq)]
