@@ -1,11 +1,11 @@
 //! The maps, as the engine asks them and as counters are kept.
 
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
-use aya_ebpf::helpers::{bpf_jiffies64, bpf_ktime_get_boot_ns};
+use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_jiffies64, bpf_ktime_get_boot_ns};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::Key;
 use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf};
-use nexa_abi::engine::{Limit, NOBODY, Tables, Verdict};
+use nexa_abi::engine::{Limit, NOBODY, Now, Recent, Tables, Verdict};
 use nexa_abi::layout::{
     DROP_COUNTERS, DestKey, Direction, Event, FlowKey, FlowValue, FragmentKey, FragmentValue, MAX_PEERS,
     PeerCounters, PeerKey, PeerValue, PortsKey, PortsValue, Profile, RULE_SLOTS, RuleCounters, State, Usage,
@@ -43,6 +43,11 @@ static PORTS: LpmTrie<PortsKey, PortsValue> = LpmTrie::with_max_entries(MAX_PREF
 /// One list for all CPUs: per-CPU lists lose replies that arrive on another core. The loader sets the size.
 #[map]
 static FLOWS: LruHashMap<FlowKey, FlowValue> = LruHashMap::with_max_entries(1 << 18, 0);
+/// In front of it, for each CPU as many places as [`RECENT_MASK`] says, so that no two CPUs write one. A plain array, as the
+/// kernel keeps one for each CPU behind a table of pointers; and one to be mapped, as only that begins with a page, so that
+/// no element lies across two lines of the processor's cache. The loader sets the size.
+#[map]
+static RECENT: Array<Recent> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 /// Datagrams in pieces, of all peers: what comes in pieces arrives within moments.
 #[map]
 static FRAGMENTS: LruHashMap<FragmentKey, FragmentValue> = LruHashMap::with_max_entries(1 << 14, 0);
@@ -66,13 +71,18 @@ static DROPS: PerCpuArray<u64> = PerCpuArray::with_max_entries(DROP_COUNTERS, 0)
 #[unsafe(no_mangle)]
 static NEW_FLOW_LIMIT: Limit = Limit::NONE;
 
+/// How many places of [`RECENT`] each CPU has, a power of two, less one. The loader writes it.
+#[unsafe(no_mangle)]
+static RECENT_MASK: u32 = 0;
+
 /// What a program keeps for itself on this CPU.
 pub struct Scratch {
     /// The packet at hand.
     pub packet: Packet,
-    /// The kernel's timer ticks when the clock was last read, and what it said.
+    /// When it is looked at.
+    pub now: Now,
+    /// The kernel's timer ticks when the clock was last read.
     ticks: u64,
-    boot_ns: u64,
 }
 
 impl Scratch {
@@ -83,17 +93,17 @@ impl Scratch {
         Some(unsafe { &mut *scratch })
     }
 
-    /// The boot clock as of the last timer tick, nanoseconds: ticks are memory that a program may read, the clock is a
-    /// call and a register of the processor, and nothing here is decided by milliseconds.
-    pub fn now_ns(&mut self) -> u64 {
+    /// Another packet is at hand. The boot clock is that of the last timer tick: ticks are memory that a program may read, the
+    /// clock is a call and a register of the processor, and nothing here is decided by milliseconds.
+    pub fn begin(&mut self) {
+        self.now.state = Maps.state();
         // SAFETY: the helper takes no arguments and is there since Linux 5.5.
         let ticks = unsafe { bpf_jiffies64() };
-        if ticks != self.ticks || self.boot_ns == 0 {
+        if ticks != self.ticks || self.now.ns == 0 {
             self.ticks = ticks;
             // SAFETY: the helper takes no arguments and is there since Linux 5.8.
-            self.boot_ns = unsafe { bpf_ktime_get_boot_ns() };
+            self.now.ns = unsafe { bpf_ktime_get_boot_ns() };
         }
-        self.boot_ns
     }
 }
 
@@ -158,6 +168,17 @@ impl Tables for Maps {
         // SAFETY: a valid element of the map. Another CPU may write the same fields; each is one aligned word, and
         // either's value is right.
         Some(look(unsafe { &mut *value }))
+    }
+
+    fn recent<R>(&self, place: u64, look: impl FnOnce(&mut Recent) -> R) -> Option<R> {
+        // SAFETY: the static lives in the read-only section; volatile, as the loader writes it.
+        let mask = unsafe { core::ptr::read_volatile(&raw const RECENT_MASK) };
+        // SAFETY: the helper takes no arguments.
+        let cpu = unsafe { bpf_get_smp_processor_id() };
+        // Of a CPU beyond those that the loader knew there is none.
+        let recent = RECENT.get_ptr_mut(cpu * (mask + 1) + (place as u32 & mask))?;
+        // SAFETY: a valid element, and this CPU's own: its programs run one after the other.
+        Some(look(unsafe { &mut *recent }))
     }
 
     fn insert_flow(&self, key: &FlowKey, value: &FlowValue) {

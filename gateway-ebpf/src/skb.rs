@@ -6,6 +6,7 @@ use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::bpf_skb_load_bytes;
 use aya_ebpf::programs::TcContext;
 use nexa_abi::packet::Bytes;
+use nexa_abi::{MARK_ALLOWED, MARK_MASK};
 
 /// Bytes in front of the IP header. wg0 is a layer-3 device and has none; benches attach the same object to an
 /// Ethernet device and have the loader write 14.
@@ -49,18 +50,35 @@ impl Skb {
         unsafe { bpf_skb_load_bytes(self.skb.cast(), offset, bytes, length) == 0 }
     }
 
-    /// The packet's mark.
-    pub fn mark(&self) -> u32 {
-        // SAFETY: as above. Volatile: the verifier takes whole words only, and LLVM would narrow an access to the
-        // byte that matters.
-        unsafe { core::ptr::read_volatile(&raw const (*self.skb).mark) }
+    /// Marks the packet as admitted.
+    pub fn admit(&self) {
+        // SAFETY: as above; programs of this type may read and write the field. Volatile: the verifier takes whole words
+        // only, and LLVM would narrow an access to the byte that matters.
+        unsafe {
+            let mark = &raw mut (*self.skb).mark;
+            mark.write_volatile(mark.read_volatile() & !MARK_MASK | MARK_ALLOWED);
+        }
     }
+}
 
-    /// Writes the packet's mark.
-    pub fn set_mark(&self, mark: u32) {
-        // SAFETY: as above; programs of this type may write the field.
-        unsafe { core::ptr::write_volatile(&raw mut (*self.skb).mark, mark) }
+/// A word of a packet, which lies where it lies. The compiler knows no loads without alignment for this machine, and would
+/// put it together from bytes; kernels take them on machines that do.
+///
+/// # Safety
+/// The address must be valid for reads of four bytes.
+#[inline(always)]
+unsafe fn word(address: usize) -> u32 {
+    let word: u64;
+    // SAFETY: as the caller promises; a load writes nothing.
+    unsafe {
+        core::arch::asm!(
+            "{word} = *(u32 *)({address} + 0)",
+            word = out(reg) word,
+            address = in(reg) address,
+            options(pure, readonly, nostack, preserves_flags),
+        );
     }
+    word as u32
 }
 
 /// Up to here packets are read in place, which saves a helper's call for each header. The verifier wants to see a bound far
@@ -86,6 +104,18 @@ impl Bytes for Skb {
         }
         // SAFETY: the reference is valid for as many bytes.
         unsafe { self.load_paged(offset as u32, bytes.as_mut_ptr().cast(), N as u32) }
+    }
+
+    #[inline(always)]
+    fn peek<const N: usize>(&self) -> Option<[u32; N]> {
+        // SAFETY: the kernel hands a program a valid context.
+        let (data, end) = unsafe { ((*self.skb).data as usize, (*self.skb).data_end as usize) };
+        let start = data + self.l2_len as usize;
+        if core::hint::black_box(start + 4 * N) > end {
+            return None;
+        }
+        // SAFETY: so many words from here on are the packet's, as was just compared.
+        Some(core::array::from_fn(|index| unsafe { word(start + 4 * index) }))
     }
 
     #[inline(always)]

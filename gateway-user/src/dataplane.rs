@@ -129,6 +129,9 @@ impl Dataplane {
         }
         loader.override_global("L2_LEN", &options.l2_len, true);
         loader.override_global("NEW_FLOW_LIMIT", &options.new_flow_limit, true);
+        let cpus = aya::util::nr_cpus().map_err(|(path, error)| anyhow::Error::new(error).context(path))?;
+        let recent_mask = shape::recent_places_of_cpu(options, u32::try_from(cpus)?) - 1;
+        loader.override_global("RECENT_MASK", &recent_mask, true);
         if let Some(dir) = &options.pin_dir {
             std::fs::create_dir_all(dir)
                 .with_context(|| format!("cannot make {}; is a bpffs mounted there?", dir.display()))?;

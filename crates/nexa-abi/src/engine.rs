@@ -15,11 +15,13 @@ mod excluded;
 mod flow;
 mod fragment;
 mod limit;
+mod recent;
 mod tell;
 mod word;
 
 pub use flow::is_live;
 pub use limit::Limit;
+pub use recent::{Recent, recall};
 pub use tell::{tell, untell};
 pub use word::decide;
 
@@ -41,6 +43,9 @@ pub trait Tables {
     fn ports(&self, key: &PortsKey) -> Option<PortsValue>;
     /// Looks at a flow and may change it in place.
     fn flow<R>(&self, key: &FlowKey, look: impl FnOnce(&mut FlowValue) -> R) -> Option<R>;
+    /// Looks at one of the places where this CPU notes flows, chosen by any bits of `place`, and may change it. Nothing where
+    /// none are noted.
+    fn recent<R>(&self, place: u64, look: impl FnOnce(&mut Recent) -> R) -> Option<R>;
     /// Writes a flow, over an older one if there is one.
     fn insert_flow(&self, key: &FlowKey, value: &FlowValue);
     /// Forgets a flow, if there is one.
@@ -120,10 +125,10 @@ pub fn judge<T: Tables>(tables: &T, packet: &mut Packet, direction: Direction, n
 /// Decides on a packet that a peer sent: by the flow that it began, by one that another peer began with it, or anew.
 #[inline(always)]
 fn ingress<T: Tables>(tables: &T, packet: &mut Packet, orphan: bool, now: &Now) -> Verdict {
-    let mut turn = Turn { kind: packet.kind, speaker: Speaker::Initiator, now_ns: now.ns };
+    let mut turn = Turn { kind: packet.kind, speaker: Speaker::Initiator, now };
     let mut known_to_be_absent = false;
     if !orphan && packet.kind.begins() {
-        let glance = glance(tables, &packet.tuple, &turn, now);
+        let glance = glance(tables, &packet.tuple, &turn);
         if glance.state == LIVE {
             return glance.verdict();
         }
@@ -160,7 +165,7 @@ fn ingress<T: Tables>(tables: &T, packet: &mut Packet, orphan: bool, now: &Now) 
         }
     }
     if packet.kind.begins() {
-        begin(tables, packet, &profile, now.ns)
+        begin(tables, packet, &profile, now)
     } else {
         Verdict::drop(sender, Reason::NoFlow)
     }
@@ -170,9 +175,9 @@ fn ingress<T: Tables>(tables: &T, packet: &mut Packet, orphan: bool, now: &Now) 
 #[inline(always)]
 fn egress<T: Tables>(tables: &T, packet: &mut Packet, orphan: bool, now: &Now) -> Verdict {
     packet.reversed = packet.tuple.reversed();
-    let mut turn = Turn { kind: packet.kind, speaker: Speaker::Responder, now_ns: now.ns };
+    let mut turn = Turn { kind: packet.kind, speaker: Speaker::Responder, now };
     if !orphan && packet.kind != Kind::Error {
-        let glance = glance(tables, &packet.reversed, &turn, now);
+        let glance = glance(tables, &packet.reversed, &turn);
         if glance.state == LIVE {
             return glance.verdict();
         }

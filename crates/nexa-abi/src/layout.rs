@@ -65,6 +65,8 @@ pub mod map {
     pub const PORTS: &str = "PORTS";
     /// [`super::FlowKey`] → [`super::FlowValue`].
     pub const FLOWS: &str = "FLOWS";
+    /// [`crate::engine::Recent`], as many for each CPU.
+    pub const RECENT: &str = "RECENT";
     /// Peer index → [`super::PeerCounters`], per CPU.
     pub const PEER_COUNTERS: &str = "PEER_COUNTERS";
     /// Slot of a rule → [`super::RuleCounters`], per CPU.
@@ -274,7 +276,8 @@ impl PortsValue {
 
 /// Who began a conversation, with whom. For ICMP echo the source port is the identifier and the destination port
 /// the request's type and code.
-#[repr(C)]
+// Aligned, so that it is copied and compared by words.
+#[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlowKey {
     /// Who began.
@@ -300,6 +303,12 @@ impl FlowKey {
     /// Its family; anything that is not 6 is IPv4.
     pub const fn family(&self) -> Family {
         if self.family == Family::V6 as u8 { Family::V6 } else { Family::V4 }
+    }
+
+    /// The same bytes in words.
+    pub const fn words(&self) -> &[u64; 5] {
+        // SAFETY: as many bytes without padding, aligned for words, all of whose bits mean something.
+        unsafe { &*core::ptr::from_ref(self).cast() }
     }
 
     /// The same conversation, seen from the other end.
@@ -514,7 +523,7 @@ sizes! {
     DestKey = 20, align 1;
     PortsKey = 7, align 1;
     PortsValue = 16, align 8;
-    FlowKey = 40, align 1;
+    FlowKey = 40, align 8;
     FlowValue = 40, align 8;
     FragmentKey = 40, align 4;
     FragmentValue = 16, align 8;

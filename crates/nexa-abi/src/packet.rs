@@ -18,6 +18,10 @@ pub const UDP: u8 = 17;
 /// IANA protocol number of ICMPv6.
 pub const ICMPV6: u8 = 58;
 
+mod plain;
+
+pub use plain::{Plain, read_plain};
+
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
@@ -46,6 +50,12 @@ pub trait Bytes {
         self.load_into(offset, &mut bytes).then_some(bytes)
     }
 
+    /// The first `N` words as they lie in memory, if they are to be had at once.
+    #[inline(always)]
+    fn peek<const N: usize>(&self) -> Option<[u32; N]> {
+        None
+    }
+
     /// As [`Self::load_into`], for what few packets have: a program takes a slower way that is short to verify.
     #[inline(always)]
     fn load_rarely_into<const N: usize>(&self, offset: u32, bytes: &mut [u8; N]) -> bool {
@@ -68,6 +78,11 @@ impl Bytes for [u8] {
             *bytes = *found;
         }
         found.is_some()
+    }
+
+    fn peek<const N: usize>(&self) -> Option<[u32; N]> {
+        let words = self.as_chunks().0.first_chunk::<N>()?;
+        Some(words.map(u32::from_ne_bytes))
     }
 
     fn len(&self) -> u32 {

@@ -30,4 +30,4 @@ pod!(
     State,
     Usage
 );
-pod!(crate::engine::Limit, crate::xdp_guard::Config, crate::xdp_guard::LocalKey);
+pod!(crate::engine::Limit, crate::engine::Recent, crate::xdp_guard::Config, crate::xdp_guard::LocalKey);

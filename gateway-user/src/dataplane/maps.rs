@@ -2,10 +2,12 @@
 
 use std::collections::HashMap as StdHashMap;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use anyhow::Context as _;
 use aya::Ebpf;
 use aya::maps::{HashMap, IterableMap, Map, MapData, MapError, PerCpuArray};
+use nexa_abi::engine::Recent;
 use nexa_abi::layout::{
     DestKey, FlowKey, FlowValue, FragmentKey, FragmentValue, PeerCounters, PeerKey, PeerValue, PortsKey,
     PortsValue, Profile, RuleCounters, State, map,
@@ -13,6 +15,7 @@ use nexa_abi::layout::{
 use nexa_gateway_core::install::Found;
 use nexa_gateway_core::{Plan, Room};
 
+use super::mapping::Mapping;
 use super::prefixes::Prefixes;
 use super::profiles::Profiles;
 use super::removal::{Batch, Removal};
@@ -69,6 +72,7 @@ pub struct Maps {
     dest: Prefixes<DestKey, u32>,
     ports: Prefixes<PortsKey, PortsValue>,
     flows: HashMap<MapData, FlowKey, FlowValue>,
+    recent: Mapping,
     fragments: HashMap<MapData, FragmentKey, FragmentValue>,
     peer_counters: PerCpuArray<MapData, PeerCounters>,
     rule_counters: PerCpuArray<MapData, RuleCounters>,
@@ -94,6 +98,7 @@ impl Maps {
                 (map::PORTS, &data(take(map::PORTS)?)?),
             )?,
             flows: take(map::FLOWS)?.try_into()?,
+            recent: recent(&data(take(map::RECENT)?)?)?,
             fragments: take(map::FRAGMENTS)?.try_into()?,
             peer_counters: take(map::PEER_COUNTERS)?.try_into()?,
             rule_counters: take(map::RULE_COUNTERS)?.try_into()?,
@@ -229,18 +234,25 @@ impl Maps {
         })
     }
 
-    /// Deletes every flow, and what was noted of fragments.
+    /// Deletes every flow, where it is noted too, and what was noted of fragments.
     pub fn forget_flows(&mut self) -> anyhow::Result<()> {
         let keys = self.flows.keys().collect::<Result<Vec<_>, _>>().context("cannot read FLOWS")?;
         for key in keys {
             gone(self.flows.remove(&key)).context("cannot delete from FLOWS")?;
         }
+        // Afterwards, as what is still in FLOWS would be noted again.
+        self.recent.words().iter().for_each(|word| word.store(0, Ordering::Relaxed));
         let keys = self.fragments.keys().collect::<Result<Vec<_>, _>>().context("cannot read FRAGMENTS")?;
         for key in keys {
             gone(self.fragments.remove(&key)).context("cannot delete from FRAGMENTS")?;
         }
         Ok(())
     }
+}
+
+fn recent(data: &MapData) -> anyhow::Result<Mapping> {
+    let places = data.info()?.max_entries() as usize;
+    Mapping::of(map::RECENT, data, places * (size_of::<Recent>() / size_of::<u64>()))
 }
 
 fn data(map: Map) -> anyhow::Result<MapData> {

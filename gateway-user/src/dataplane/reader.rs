@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use aya::Ebpf;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, Map, MapData, MapError};
-use nexa_abi::engine::{self, Limit, Tables, Verdict};
+use nexa_abi::engine::{self, Limit, Recent, Tables, Verdict};
 use nexa_abi::layout::{
     DestKey, FlowKey, FlowValue, FragmentKey, FragmentValue, MAX_PEERS, PeerKey, PeerValue, PortsKey,
     PortsValue, Profile, State, Usage, map, state,
@@ -184,6 +184,10 @@ impl Tables for Asked<'_> {
     }
 
     fn flow<R>(&self, _: &FlowKey, _: impl FnOnce(&mut FlowValue) -> R) -> Option<R> {
+        None
+    }
+
+    fn recent<R>(&self, _: u64, _: impl FnOnce(&mut Recent) -> R) -> Option<R> {
         None
     }
 

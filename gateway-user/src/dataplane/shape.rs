@@ -1,6 +1,7 @@
 //! What the maps are like: layout, entries, and the kernel's memory that they take.
 
 use aya::maps::MapInfo;
+use nexa_abi::engine::Recent;
 use nexa_abi::layout::{
     DROP_COUNTERS, DestKey, Event, FlowKey, FlowValue, FragmentKey, FragmentValue, MAX_PEERS, PeerCounters,
     PeerKey, PeerValue, PortsKey, PortsValue, Profile, RuleCounters, State, Usage, map, rule_slots, state,
@@ -53,6 +54,9 @@ const EVENT_BYTES: u32 = 1 << 18;
 /// memory; what finds no room is found by the tries.
 const MOST_WHOLE_KEYS: u32 = 1 << 18;
 
+/// Beyond that the memory is better spent otherwise: 32 MiB.
+const MOST_RECENT: u32 = 1 << 18;
+
 /// Every map that lasts, and the ring buffer.
 pub fn of(options: &Options) -> Vec<Shape> {
     let shape =
@@ -75,6 +79,7 @@ pub fn of(options: &Options) -> Vec<Shape> {
         ),
         shape(map::PORTS, Kind::Trie, PREFIX + size_of::<PortsKey>(), size_of::<PortsValue>(), entries),
         shape(map::FLOWS, Kind::Hash, size_of::<FlowKey>(), size_of::<FlowValue>(), options.max_flows),
+        array(map::RECENT, Kind::MappedArray, size_of::<Recent>(), recent_places(options)),
         shape(map::FRAGMENTS, Kind::Hash, size_of::<FragmentKey>(), size_of::<FragmentValue>(), FRAGMENTS),
         array(map::USAGE, Kind::Array, size_of::<Usage>(), MAX_PEERS + 1),
         array(map::PEER_COUNTERS, Kind::PerCpuArray, size_of::<PeerCounters>(), MAX_PEERS),
@@ -87,6 +92,18 @@ pub fn of(options: &Options) -> Vec<Shape> {
         array(map::DROPS, Kind::PerCpuArray, size_of::<u64>(), DROP_COUNTERS),
         shape(map::EVENTS, Kind::RingBuffer, 0, size_of::<Event>(), EVENT_BYTES),
     ]
+}
+
+/// Places for two recent flows each, of all CPUs together: so many that most flows have one where one CPU has most of them.
+const fn recent_places(options: &Options) -> u32 {
+    let flows = options.max_flows.next_power_of_two();
+    if flows < MOST_RECENT { flows } else { MOST_RECENT }
+}
+
+/// Those of each CPU: a power of two.
+pub const fn recent_places_of_cpu(options: &Options, cpus: u32) -> u32 {
+    let share = recent_places(options) / if cpus > 0 { cpus } else { 1 };
+    if share > 1 { 1 << share.ilog2() } else { 1 }
 }
 
 impl Shape {

@@ -1,11 +1,13 @@
 //! The engine on the host, over the maps on the host.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use nexa_abi::engine::{self, NOBODY, Now, Verdict};
 use nexa_abi::layout::Direction;
-use nexa_abi::packet;
+use nexa_abi::packet::{self, Kind, Part, Plain};
+use nexa_abi::reason::Reason;
 use nexa_gateway_core::install::{Found, Moment};
 use nexa_gateway_core::{Installer, Lowered};
 use nexa_types::DeviceId;
@@ -28,6 +30,8 @@ pub struct Engine {
     lowered: Lowered,
     /// How many policies came into force in the bank that was live.
     pub patched: usize,
+    /// How many packets were of flows that were live a moment ago.
+    pub recalled: Cell<u64>,
     installer: Option<Installer>,
     devices: HashMap<u32, DeviceId>,
 }
@@ -59,9 +63,17 @@ impl Engine {
     pub fn answer_at(&self, at: DateTime<Utc>, direction: Direction, bytes: &[u8]) -> Expected {
         let passed_ns = (at - policy::at()).num_nanoseconds().and_then(|ns| u64::try_from(ns).ok());
         let now = Now::at(&self.tables, NOW_NS + passed_ns.expect("within years"));
-        let verdict = match packet::parse(bytes) {
-            Ok(mut packet) => engine::judge(&self.tables, &mut packet, direction, &now),
-            Err(reason) => Verdict::drop(NOBODY, reason),
+        let plain = packet::read_plain(bytes);
+        let recalled = plain.and_then(|plain| engine::recall(&self.tables, &plain, direction, &now));
+        let verdict = match recalled {
+            Some(recalled) => {
+                self.recalled.set(self.recalled.get() + 1);
+                recalled
+            }
+            None => match read(bytes, plain.as_ref()) {
+                Ok(mut packet) => engine::judge(&self.tables, &mut packet, direction, &now),
+                Err(reason) => Verdict::drop(NOBODY, reason),
+            },
         };
         let device = self.devices.get(&verdict.peer).copied();
         match verdict.dropped {
@@ -72,6 +84,20 @@ impl Engine {
             Some(reason) => Expected::Drop { device, reason, rule: verdict.rule },
         }
     }
+}
+
+/// As a program reads a packet: over what it has read before.
+fn read(bytes: &[u8], plain: Option<&Plain>) -> Result<packet::Packet, Reason> {
+    let Some(plain) = plain else { return packet::parse(bytes) };
+    let mut packet = packet::Packet {
+        kind: Kind::Error,
+        part: Part::Later,
+        fragment_offset: 7,
+        fragment_id: 7,
+        ..Default::default()
+    };
+    packet.become_plain(plain);
+    Ok(packet)
 }
 
 impl Answers for Engine {

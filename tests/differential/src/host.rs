@@ -3,13 +3,16 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
-use nexa_abi::engine::{Limit, Tables};
+use nexa_abi::engine::{Limit, Recent, Tables};
 use nexa_abi::layout::{
     DestKey, FlowKey, FlowValue, FragmentKey, FragmentValue, MAX_PEERS, PeerKey, PeerValue, PortsKey,
     PortsValue, Profile, State, Usage,
 };
 use nexa_gateway_core::install::{Found, Patch};
 use nexa_gateway_core::{Content, Plan};
+
+/// Few, so that flows take each other's places.
+const RECENT: usize = 8;
 
 /// Maps made of plain collections; a longest prefix is found by looking at all.
 #[derive(Default)]
@@ -21,6 +24,7 @@ pub struct HostTables {
     dest: HashMap<(u32, [u8; 20]), u32>,
     ports: HashMap<(u32, [u8; 7]), PortsValue>,
     flows: RefCell<HashMap<FlowKey, FlowValue>>,
+    recent: RefCell<[Recent; RECENT]>,
     fragments: RefCell<HashMap<FragmentKey, FragmentValue>>,
     usage: RefCell<HashMap<u32, Usage>>,
 }
@@ -106,6 +110,7 @@ impl HostTables {
     /// Forgets every flow, and every datagram of which a first fragment passed.
     pub fn forget_flows(&mut self) {
         self.flows.borrow_mut().clear();
+        *self.recent.borrow_mut() = Default::default();
         self.fragments.borrow_mut().clear();
     }
 
@@ -148,6 +153,10 @@ impl Tables for HostTables {
 
     fn flow<R>(&self, key: &FlowKey, look: impl FnOnce(&mut FlowValue) -> R) -> Option<R> {
         self.flows.borrow_mut().get_mut(key).map(look)
+    }
+
+    fn recent<R>(&self, place: u64, look: impl FnOnce(&mut Recent) -> R) -> Option<R> {
+        Some(look(&mut self.recent.borrow_mut()[place as usize % RECENT]))
     }
 
     fn insert_flow(&self, key: &FlowKey, value: &FlowValue) {

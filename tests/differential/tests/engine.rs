@@ -14,16 +14,18 @@ fn the_engine_says_what_the_specification_says() {
     let seed = seed();
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut count = Count::default();
+    let mut recalled = 0;
     for case in 0..100 * effort() {
-        match trial::random(&mut rng, Length { generations: 30, packets: 50 }, &mut Engine::default(), || {
-            true
-        }) {
+        let mut engine = Engine::default();
+        match trial::random(&mut rng, Length { generations: 30, packets: 50 }, &mut engine, || true) {
             Ok(more) => count += more,
             Err(disagreement) => panic!("seed {seed}, case {case}\n{disagreement}"),
         }
+        recalled += engine.recalled.get();
     }
     let seen = count.passed.iter().all(|passed| *passed > 1_000);
     assert!(seen, "seed {seed}: {count:?}; packets must pass in both directions");
+    assert!(recalled > 100, "seed {seed}: {recalled} of {count:?} packets were of recent flows");
 }
 
 #[test]

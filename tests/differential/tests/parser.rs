@@ -1,6 +1,6 @@
 //! The parser on bytes that nobody meant as a packet, and the arithmetic of segments.
 
-use nexa_abi::packet::{self, Kind, segments};
+use nexa_abi::packet::{self, Kind, Part, segments};
 use nexa_differential::{effort, packets, seed};
 
 /// In debug builds arithmetic that overflows panics, so this also shows that none does.
@@ -33,6 +33,35 @@ fn no_bytes_make_the_parser_panic_or_read_beyond_their_end() {
         }
     }
     assert!(parsed > 1_000 && refused > 1_000, "seed {seed}: {parsed} parsed, {refused} refused");
+}
+
+#[test]
+fn a_plain_packet_is_read_as_any_other() {
+    let seed = seed();
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let (mut plain, mut others) = (0_u32, 0_u32);
+    for _ in 0..100_000 * effort() {
+        let mut bytes = packets::from_peer(&mut rng).bytes;
+        if rng.bool()
+            && let Some(byte) = rng.choice(bytes.iter_mut())
+        {
+            *byte = rng.u8(..);
+        }
+        bytes.truncate(if rng.bool() { rng.usize(0..=bytes.len()) } else { bytes.len() });
+        let Some(read) = packet::read_plain(bytes.as_slice()) else {
+            others += 1;
+            continue;
+        };
+        plain += 1;
+        let parsed = packet::parse(bytes.as_slice()).expect("it can be read");
+        assert_eq!((read.tuple, read.header_bytes), (parsed.tuple, parsed.header_bytes), "{bytes:02x?}");
+        assert_eq!((parsed.kind, parsed.part), (Kind::Plain, Part::Whole), "seed {seed}: {bytes:02x?}");
+        if read.tuple.protocol == packet::TCP {
+            let flags = bytes[if read.tuple.family == 4 { 33 } else { 53 }];
+            assert_eq!(flags & 0b111, 0, "seed {seed}: it opens, closes or resets: {bytes:02x?}");
+        }
+    }
+    assert!(plain > 1_000 && others > 1_000, "seed {seed}: {plain} plain, {others} others");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Flows: conversations that were admitted, and when they are over.
 
 use super::excluded::silence;
+use super::recent::{self, UNSEEN_NS};
 use super::word::{allows, decide};
 use super::{Now, Tables, Verdict};
 use crate::layout::{
@@ -13,10 +14,10 @@ use crate::reason::Reason;
 const SECOND_NS: u64 = 1_000_000_000;
 
 /// The packet at hand, as its flow sees it. One struct, since BPF functions take five arguments.
-pub(super) struct Turn {
+pub(super) struct Turn<'a> {
     pub kind: Kind,
     pub speaker: Speaker,
-    pub now_ns: u64,
+    pub now: &'a Now,
 }
 
 /// Who sent the packet at hand.
@@ -49,14 +50,16 @@ impl Glance {
 /// with this epoch means that the address is still the device's ([`Profile::epoch`]). So the packet's source, or at the
 /// egress its destination, is checked here as it is by a lookup in PEERS, which most packets are spared.
 #[inline(always)]
-pub(super) fn glance<T: Tables>(tables: &T, key: &FlowKey, turn: &Turn, now: &Now) -> Glance {
+pub(super) fn glance<T: Tables>(tables: &T, key: &FlowKey, turn: &Turn<'_>) -> Glance {
     let nothing = |state| Glance { state, peer: 0, rule: 0, word: 0 };
+    let Now { state, ns } = *turn.now;
     let seen = tables.flow(key, |flow| {
-        let Some(profile) = tables.profile(now.state.bank(), flow.peer) else { return nothing(STALE) };
-        if !is_live(key, flow, &profile, now.ns) {
+        let Some(profile) = tables.profile(state.bank(), flow.peer) else { return nothing(STALE) };
+        if !is_live(key, flow, &profile, ns) {
             return nothing(STALE);
         }
         advance(flow, turn);
+        tables.recent(recent::place(key), |recent| recent.note(key, flow, &profile, turn.now));
         Glance { state: LIVE, peer: flow.peer, rule: flow.rule, word: flow.word }
     });
     seen.unwrap_or(nothing(ABSENT))
@@ -65,8 +68,8 @@ pub(super) fn glance<T: Tables>(tables: &T, key: &FlowKey, turn: &Turn, now: &No
 /// The verdict of a live flow, decided anew if policy has changed under it; [`Reason::NoFlow`] where there is none.
 // Inline: BPF programs have 512 bytes of stack, and Linux 6.1 counts at least 32 for each call.
 #[inline(always)]
-pub(super) fn follow<T: Tables>(tables: &T, key: &FlowKey, profile: &Profile, turn: &Turn) -> Verdict {
-    let now_ns = turn.now_ns;
+pub(super) fn follow<T: Tables>(tables: &T, key: &FlowKey, profile: &Profile, turn: &Turn<'_>) -> Verdict {
+    let now_ns = turn.now.ns;
     let seen = tables.flow(key, |flow| {
         if flow.peer != profile.peer || is_idle(flow, key.protocol, now_ns) {
             return DEAD;
@@ -85,33 +88,37 @@ pub(super) fn follow<T: Tables>(tables: &T, key: &FlowKey, profile: &Profile, tu
             Verdict { dropped: None, peer: profile.peer, rule, slot: FlowValue::slot_of(word), began: false }
         }
         STALE => {
-            settle(tables, key, profile, &Occasion { phase: FlowValue::phase_of(word), fresh: false, now_ns })
+            let phase = FlowValue::phase_of(word);
+            settle(tables, key, profile, &Occasion { phase, fresh: false, now: turn.now })
         }
         _ => Verdict::drop(profile.peer, Reason::NoFlow),
     }
 }
 
 /// When a flow is decided, and how far it is.
-struct Occasion {
+struct Occasion<'a> {
     phase: u32,
     /// Whether it is none yet.
     fresh: bool,
-    now_ns: u64,
+    now: &'a Now,
 }
 
 /// What policy says of a flow: one that it allows is there afterwards, one that it refuses is not.
 ///
 /// On its own, since what it holds on the stack is more than all else that the programs do meanwhile.
 #[inline(never)]
-fn settle<T: Tables>(tables: &T, key: &FlowKey, profile: &Profile, occasion: &Occasion) -> Verdict {
-    let word = decide(tables, profile, key, occasion.now_ns);
+fn settle<T: Tables>(tables: &T, key: &FlowKey, profile: &Profile, occasion: &Occasion<'_>) -> Verdict {
+    let ns = occasion.now.ns;
+    let word = decide(tables, profile, key, ns);
     let mut verdict = verdict_of(tables, profile, key, &word);
     if allows(&word) {
-        if occasion.fresh && !may_begin(tables, profile.peer, occasion.now_ns) {
+        if occasion.fresh && !may_begin(tables, profile.peer, ns) {
             verdict.dropped = Some(Reason::NewFlowLimit);
             return verdict;
         }
-        tables.insert_flow(key, &flow_of(profile, &word, occasion.phase, occasion.now_ns));
+        let flow = flow_of(profile, &word, occasion.phase, ns);
+        tables.insert_flow(key, &flow);
+        tables.recent(recent::place(key), |recent| recent.note(key, &flow, profile, occasion.now));
         verdict.began = occasion.fresh;
     } else if !occasion.fresh {
         tables.remove_flow(key);
@@ -141,14 +148,14 @@ pub(super) const ABSENT: u32 = 3;
 const DEAD: Seen = Seen { state: 0, rule: 0, word: 0 };
 
 /// Decides on a packet that belongs to no flow; allowed, it begins one.
-pub(super) fn begin<T: Tables>(tables: &T, packet: &Packet, profile: &Profile, now_ns: u64) -> Verdict {
+pub(super) fn begin<T: Tables>(tables: &T, packet: &Packet, profile: &Profile, now: &Now) -> Verdict {
     let phase = match packet.kind {
         Kind::Closing => FLOW_CLOSING,
         // In the middle of a connection whose flow was lost: the other end has long answered.
         Kind::Plain if packet.tuple.protocol == TCP => FLOW_ANSWERED,
         _ => FLOW_NEW,
     };
-    settle(tables, &packet.tuple, profile, &Occasion { phase, fresh: true, now_ns })
+    settle(tables, &packet.tuple, profile, &Occasion { phase, fresh: true, now })
 }
 
 const fn flow_of(profile: &Profile, value: &PortsValue, phase: u32, now_ns: u64) -> FlowValue {
@@ -202,7 +209,7 @@ pub fn is_live(key: &FlowKey, flow: &FlowValue, profile: &Profile, now_ns: u64) 
 
 /// Notes what the packet says of the conversation. Fields are written only on change: a written cache line
 /// travels between cores.
-fn advance(flow: &mut FlowValue, turn: &Turn) {
+fn advance(flow: &mut FlowValue, turn: &Turn<'_>) {
     let phase = match (turn.kind, turn.speaker) {
         // Errors are no sign of life of either end.
         (Kind::Error, _) => return,
@@ -214,7 +221,7 @@ fn advance(flow: &mut FlowValue, turn: &Turn) {
     if flow.phase() != phase {
         flow.word = FlowValue::word(flow.slot(), phase);
     }
-    if turn.now_ns.saturating_sub(flow.seen_ns) >= SECOND_NS {
-        flow.seen_ns = turn.now_ns;
+    if turn.now.ns.saturating_sub(flow.seen_ns) >= UNSEEN_NS {
+        flow.seen_ns = turn.now.ns;
     }
 }
