@@ -47,22 +47,21 @@ pub async fn verify(database: &Database, known: Option<Anchor>) -> anyhow::Resul
     let mut db = store.consistent_read().await?;
     let (head, unchained) = audit::head(&mut db).await?;
     let mut follower = Follower::new(known);
-    let mut to_head = Follower::new(Some(head));
     let mut position = 0;
     loop {
         let links = audit::links(&mut db, position, BATCH).await?;
         let Some(last) = links.last() else { break };
         position = last.position;
-        let broken =
-            links.iter().try_for_each(|link| follower.follow(link).and_then(|()| to_head.follow(link)));
-        if let Err(broken) = broken {
+        if let Err(broken) = links.iter().try_for_each(|link| follower.follow(link)) {
             return Ok(Verdict::Broken(broken));
         }
     }
-    let ended = follower.end().and_then(|_| to_head.end());
-    Ok(match ended {
+    Ok(match follower.end() {
         Err(broken) => Verdict::Broken(broken),
-        // More entries than were ever counted.
+        Ok(end) if end.position < head.position => {
+            Verdict::Broken(Broken::CutOff { expected: head.position, found: end.position })
+        }
+        // Another end than the one that was noted, or more entries.
         Ok(end) if end != head => Verdict::Broken(Broken::Rewritten(head)),
         Ok(_) if unchained > 0 => Verdict::Unchained(unchained),
         Ok(end) => Verdict::Whole(end),

@@ -9,7 +9,8 @@ use super::caller::user_actor;
 use super::device::{self, EnrolRequest};
 use super::{App, Caller, Error, Result, profile, token};
 use crate::model::{Enrolled, EnrolmentToken};
-use crate::store::{AuditEntry, enrolment_token, user};
+use crate::store::one_time_token::Purpose;
+use crate::store::{AuditEntry, one_time_token, user};
 
 /// How long a token can be used.
 const LIFETIME: TimeDelta = TimeDelta::hours(24);
@@ -56,12 +57,12 @@ impl Caller {
         if found.disabled {
             return Err(Error::conflict("user_disabled", "this user is disabled; enable him first"));
         }
-        if enrolment_token::count(db, id).await? >= MAX_PER_USER {
+        if one_time_token::count(db, Purpose::EnrolDevice, id).await? >= MAX_PER_USER {
             let detail =
                 format!("{MAX_PER_USER} tokens are all that one user may have; use some, or wait a day");
             return Err(Error::conflict("too_many_tokens", detail));
         }
-        enrolment_token::insert(db, id, &hash, expires_at).await?;
+        one_time_token::insert(db, Purpose::EnrolDevice, id, &hash, expires_at).await?;
         let after = serde_json::json!({ "expires_at": expires_at });
         change.commit(AuditEntry::new(&self.actor(), "user.make_enrolment_token", id).after(&after)).await?;
         Ok(EnrolmentToken { token, expires_at })
@@ -76,14 +77,16 @@ impl App {
     /// `public_key_taken`; `pool_exhausted`.
     pub async fn enrol_by_token(&self, request: &EnrolByToken, address: Option<IpAddr>) -> Result<Enrolled> {
         let hash = token::hash(&request.token);
-        enrolment_token::user(&mut *self.store().connection().await?, &hash).await?.ok_or_else(invalid)?;
+        one_time_token::user(&mut *self.store().connection().await?, Purpose::EnrolDevice, &hash)
+            .await?
+            .ok_or_else(invalid)?;
         let EnrolByToken { name, public_key, .. } = request;
         let new = EnrolRequest { name: name.clone(), public_key: public_key.clone() }.check()?;
         let mut change = self.store().visible_change().await?;
         let db = change.connection();
-        let id = enrolment_token::user(db, &hash).await?.ok_or_else(invalid)?;
+        let id = one_time_token::user(db, Purpose::EnrolDevice, &hash).await?.ok_or_else(invalid)?;
         let owner = user::get(db, id).await?.ok_or_else(invalid)?;
-        if !enrolment_token::consume(db, &hash).await? {
+        if !one_time_token::consume(db, Purpose::EnrolDevice, &hash).await? {
             return Err(invalid());
         }
         let device = device::insert(db, id, new).await?;

@@ -8,9 +8,7 @@ use tokio::time::MissedTickBehavior;
 use super::caller::system_actor;
 use super::sign_in_limit::SignInLimit;
 use crate::store::device::Owned;
-use crate::store::{
-    AuditEntry, Result, Store, api_token, device, drop, enrolment_token, password_link, session,
-};
+use crate::store::{AuditEntry, Result, Store, api_token, device, drop, one_time_token, session};
 
 const EVERY: Duration = Duration::from_secs(1);
 /// Clearing away is done every so many rounds.
@@ -53,8 +51,7 @@ async fn clear(store: &Store) -> Result<()> {
     let mut db = store.connection().await?;
     session::delete_expired(&mut db).await?;
     api_token::delete_expired(&mut db).await?;
-    enrolment_token::delete_expired(&mut db).await?;
-    password_link::delete_expired(&mut db).await?;
+    one_time_token::delete_expired(&mut db).await?;
     device::delete_rested(&mut db).await?;
     drop::delete_old(&mut db).await
 }

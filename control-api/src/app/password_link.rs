@@ -9,7 +9,8 @@ use utoipa::ToSchema;
 use super::caller::{system_actor, user_actor};
 use super::{Admin, App, Database, Error, Result, input, token};
 use crate::model::PasswordLink;
-use crate::store::{AuditEntry, Store, password_link, session, user};
+use crate::store::one_time_token::Purpose;
+use crate::store::{AuditEntry, Db, Store, one_time_token, session, user};
 
 /// How long a link can be used.
 const LIFETIME: TimeDelta = TimeDelta::hours(72);
@@ -37,12 +38,10 @@ impl Admin {
         if found.disabled {
             return Err(Error::conflict("user_disabled", "this user is disabled; enable him first"));
         }
-        let (token, hash) = token::new()?;
-        let expires_at = (Utc::now() + LIFETIME).trunc_subsecs(6);
-        password_link::replace(change.connection(), id, &hash, expires_at).await?;
-        let after = serde_json::json!({ "expires_at": expires_at });
+        let link = make_link(change.connection(), id).await?;
+        let after = serde_json::json!({ "expires_at": link.expires_at });
         change.commit(AuditEntry::new(&self.actor(), "user.make_password_link", id).after(&after)).await?;
-        Ok(PasswordLink { token, expires_at })
+        Ok(link)
     }
 }
 
@@ -53,17 +52,21 @@ impl App {
     /// `password_link_invalid`; what is wrong with the password.
     pub async fn set_password(&self, request: SetPassword, address: Option<IpAddr>) -> Result<()> {
         let hash = token::hash(&request.token);
-        password_link::user(&mut *self.store().connection().await?, &hash).await?.ok_or_else(invalid)?;
+        one_time_token::user(&mut *self.store().connection().await?, Purpose::SetPassword, &hash)
+            .await?
+            .ok_or_else(invalid)?;
         input::password(&request.password)?;
         let turn = self.0.passwords.turn().await?;
         // Others with the same link may have waited for this turn: asking again spares them the work.
-        password_link::user(&mut *self.store().connection().await?, &hash).await?.ok_or_else(invalid)?;
+        one_time_token::user(&mut *self.store().connection().await?, Purpose::SetPassword, &hash)
+            .await?
+            .ok_or_else(invalid)?;
         let password_hash = turn.hash(request.password).await?;
         let mut change = self.store().ordered_change().await?;
         let db = change.connection();
-        let id = password_link::user(db, &hash).await?.ok_or_else(invalid)?;
+        let id = one_time_token::user(db, Purpose::SetPassword, &hash).await?.ok_or_else(invalid)?;
         let before = user::lock(db, id).await?.ok_or_else(invalid)?;
-        if !password_link::consume(db, &hash).await? {
+        if !one_time_token::consume(db, Purpose::SetPassword, &hash).await? {
             return Err(invalid());
         }
         user::set_password(db, id, &password_hash).await?;
@@ -97,12 +100,20 @@ pub async fn reset_owner(database: &Database, username: Option<&str>) -> anyhow:
     let mut after = found.clone();
     after.disabled = false;
     user::update(db, &after).await?;
-    let (token, hash) = token::new()?;
-    password_link::replace(db, found.id, &hash, (Utc::now() + LIFETIME).trunc_subsecs(6)).await?;
+    let link = make_link(db, found.id).await?;
     let actor = system_actor("nexa-control reset-owner");
     change.commit(AuditEntry::new(&actor, "user.reset_owner", found.id).before(&found).after(&after)).await?;
     store.close().await;
-    Ok(token)
+    Ok(link.token)
+}
+
+/// Makes a link in the place of an earlier one. The user's row is locked.
+async fn make_link(db: &mut Db, user: UserId) -> Result<PasswordLink> {
+    let (token, hash) = token::new()?;
+    let expires_at = (Utc::now() + LIFETIME).trunc_subsecs(6);
+    one_time_token::delete_of_user(db, Purpose::SetPassword, user).await?;
+    one_time_token::insert(db, Purpose::SetPassword, user, &hash, expires_at).await?;
+    Ok(PasswordLink { token, expires_at })
 }
 
 fn invalid() -> Error {

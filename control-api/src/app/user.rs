@@ -10,7 +10,8 @@ use super::page::Window;
 use super::rule::is_named;
 use super::{Admin, Caller, Error, Reader, Result, input, token};
 use crate::model::{Page, PageQuery, Role, User};
-use crate::store::{AuditEntry, Db, device, password_link, session, user};
+use crate::store::one_time_token::Purpose;
+use crate::store::{AuditEntry, Db, device, one_time_token, session, user};
 
 /// A user to make.
 #[derive(Deserialize, ToSchema)]
@@ -138,7 +139,7 @@ impl Admin {
         self.keep_an_owner(db, &before).await?;
         if let Some(hash) = &password_hash {
             user::set_password(db, id, hash).await?;
-            password_link::delete_of_user(db, id).await?;
+            one_time_token::delete_of_user(db, Purpose::SetPassword, id).await?;
             after.invited = false;
         }
         if after.disabled || password_hash.is_some() {

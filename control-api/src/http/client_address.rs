@@ -22,10 +22,8 @@ const FORWARDED_FOR: &str = "x-forwarded-for";
 pub struct TrustedProxies(Arc<[IpNet]>);
 
 /// The address that a request comes from; `None` where there is no connection, as in tests.
-pub(super) struct From(pub(super) Option<IpAddr>);
-
-#[derive(Clone, Copy)]
-struct ClientAddress(IpAddr);
+#[derive(Clone, Copy, Default)]
+pub(super) struct ClientAddress(pub(super) Option<IpAddr>);
 
 impl TrustedProxies {
     fn trust(&self, address: IpAddr) -> bool {
@@ -74,21 +72,23 @@ pub(super) async fn note(
 ) -> Response {
     if let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>() {
         let client = trusted.client(peer.ip(), request.headers());
-        request.extensions_mut().insert(ClientAddress(client));
+        request.extensions_mut().insert(ClientAddress(Some(client)));
     }
     next.run(request).await
 }
 
-/// Where a request comes from.
-pub(super) fn of(parts: &Parts) -> Option<IpAddr> {
-    parts.extensions.get().map(|ClientAddress(address)| *address)
+impl ClientAddress {
+    /// As [`note`] noted it.
+    pub(super) fn of(parts: &Parts) -> Self {
+        parts.extensions.get().copied().unwrap_or_default()
+    }
 }
 
-impl FromRequestParts<App> for From {
+impl FromRequestParts<App> for ClientAddress {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Infallible> {
-        Ok(Self(of(parts)))
+        Ok(Self::of(parts))
     }
 }
 

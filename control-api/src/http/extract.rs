@@ -6,7 +6,7 @@ use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, header};
 use serde::de::DeserializeOwned;
 
-use super::client_address;
+use super::client_address::ClientAddress;
 use super::problem::Problem;
 use crate::app::{Admin, App, Caller, Error, Reader, Touch};
 
@@ -32,7 +32,7 @@ impl FromRequestParts<App> for SignedIn {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        Ok(Self(app.caller(bearer(parts)?, client_address::of(parts), touch(parts)).await?))
+        Ok(Self(app.caller(bearer(parts)?, ClientAddress::of(parts).0, touch(parts)).await?))
     }
 }
 

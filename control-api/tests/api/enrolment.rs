@@ -71,7 +71,7 @@ async fn a_token_ends_with_its_time_its_user_and_is_not_to_be_had_for_who_may_mo
     let api = Api::start().await;
     let (owner, alice) = (api.owner().await, api.user("alice", "user").await);
     let late = token(&alice, &alice).await.ok(201)["token"].clone();
-    api.execute("UPDATE enrolment_tokens SET expires_at = now()").await;
+    api.execute("UPDATE one_time_tokens SET expires_at = now()").await;
     enrol(&api, &late, "laptop", &key()).await.problem(403, "enrolment_token_invalid");
     let disabled = token(&alice, &alice).await.ok(201)["token"].clone();
     let path = format!("/api/v1/users/{}", alice.id);
@@ -81,6 +81,11 @@ async fn a_token_ends_with_its_time_its_user_and_is_not_to_be_had_for_who_may_mo
     // A device of an owner reaches what an owner does.
     token(&api.user("admin", "admin").await, &owner).await.problem(403, "role_too_high");
     enrol(&api, &json!("nonsense"), "laptop", &key()).await.problem(403, "enrolment_token_invalid");
+    // What was given for something else is none.
+    let made = owner.post("/api/v1/users", json!({ "username": "bob" })).await.ok(201);
+    let link = format!("/api/v1/users/{}/password-link", made["id"].as_str().unwrap());
+    let link = owner.call("POST", &link, None).await.ok(201)["token"].clone();
+    enrol(&api, &link, "laptop", &key()).await.problem(403, "enrolment_token_invalid");
     assert_eq!(api.scalar::<i64>("SELECT count(*) FROM devices").await, 0);
 }
 
@@ -89,7 +94,7 @@ async fn a_user_has_so_many_tokens_at_a_time() {
     let api = Api::start().await;
     let alice = api.user("alice", "user").await;
     api.execute(
-        "INSERT INTO enrolment_tokens SELECT sha256(n::text::bytea), (SELECT id FROM users), now() + interval '1 h'
+        "INSERT INTO one_time_tokens SELECT sha256(n::text::bytea), 'enrol_device', (SELECT id FROM users), now() + interval '1 h'
          FROM generate_series(1, 100) n",
     )
     .await;

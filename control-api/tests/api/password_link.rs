@@ -76,8 +76,11 @@ async fn a_link_ends_sessions_and_is_replaced_overtaken_and_late() {
     admin.patch(&path, json!({ "password": "the admin's choice" })).await.ok(200);
     set(&api, &overtaken["token"], "a new password").await.problem(403, "password_link_invalid");
     let late = link(&admin, &user).await.ok(201);
-    api.execute("UPDATE password_links SET expires_at = now()").await;
+    api.execute("UPDATE one_time_tokens SET expires_at = now()").await;
     set(&api, &late["token"], "a new password").await.problem(403, "password_link_invalid");
+    let enrolment = format!("/api/v1/users/{}/enrolment-tokens", alice.id);
+    let enrolment = admin.call("POST", &enrolment, None).await.ok(201);
+    set(&api, &enrolment["token"], "a new password").await.problem(403, "password_link_invalid");
     set(&api, &json!("nonsense"), "a new password").await.problem(403, "password_link_invalid");
 
     let disabled = link(&admin, &user).await.ok(201);

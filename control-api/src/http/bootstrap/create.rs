@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::{App, BootstrapRequest, Result};
-use crate::http::client_address::From;
+use crate::http::client_address::ClientAddress;
 use crate::http::extract::Body;
 use crate::http::problem::{Problem, Refused, WithBody};
 use crate::model::User;
@@ -20,7 +20,7 @@ use crate::model::User;
 )]
 pub(in crate::http) async fn bootstrap(
     State(app): State<App>,
-    From(address): From,
+    ClientAddress(address): ClientAddress,
     Body(request): Body<BootstrapRequest>,
 ) -> Result<(StatusCode, Json<Bootstrapped>)> {
     Ok((StatusCode::CREATED, Json(Bootstrapped { user: app.bootstrap(request, address).await? })))

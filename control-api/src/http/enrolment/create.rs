@@ -3,7 +3,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 
 use crate::app::{App, EnrolByToken, Result};
-use crate::http::client_address::From;
+use crate::http::client_address::ClientAddress;
 use crate::http::extract::Body;
 use crate::http::problem::{Problem, Refused, WithBody};
 use crate::model::Enrolled;
@@ -18,7 +18,7 @@ use crate::model::Enrolled;
 )]
 pub(in crate::http) async fn create(
     State(app): State<App>,
-    From(address): From,
+    ClientAddress(address): ClientAddress,
     Body(request): Body<EnrolByToken>,
 ) -> Result<(StatusCode, Json<Enrolled>)> {
     Ok((StatusCode::CREATED, Json(app.enrol_by_token(&request, address).await?)))

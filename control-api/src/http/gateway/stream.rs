@@ -10,7 +10,7 @@ use nexa_wire::gateway::{FromGateway, ToGateway};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use crate::app::{App, Close, GatewayIdentity, GatewayStream, HEARTBEAT};
-use crate::http::client_address;
+use crate::http::client_address::ClientAddress;
 use crate::http::extract::bearer;
 use crate::http::problem::Problem;
 
@@ -61,7 +61,7 @@ impl FromRequestParts<App> for Gateway {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         // Without any token the gateway is told the same as with a wrong one.
-        Ok(Self(app.gateway(bearer(parts).unwrap_or_default(), client_address::of(parts)).await?))
+        Ok(Self(app.gateway(bearer(parts).unwrap_or_default(), ClientAddress::of(parts).0).await?))
     }
 }
 

@@ -2,7 +2,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 
 use crate::app::{App, Result, SetPassword};
-use crate::http::client_address::From;
+use crate::http::client_address::ClientAddress;
 use crate::http::extract::Body;
 use crate::http::problem::{Problem, WithBody};
 
@@ -16,7 +16,7 @@ use crate::http::problem::{Problem, WithBody};
 )]
 pub(in crate::http) async fn set(
     State(app): State<App>,
-    From(address): From,
+    ClientAddress(address): ClientAddress,
     Body(request): Body<SetPassword>,
 ) -> Result<StatusCode> {
     app.set_password(request, address).await?;

@@ -3,7 +3,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 
 use crate::app::{App, Result, SignIn};
-use crate::http::client_address::From;
+use crate::http::client_address::ClientAddress;
 use crate::http::extract::Body;
 use crate::http::problem::{Problem, WithBody};
 use crate::model::Session;
@@ -20,7 +20,7 @@ use crate::model::Session;
 )]
 pub(in crate::http) async fn create(
     State(app): State<App>,
-    From(address): From,
+    ClientAddress(address): ClientAddress,
     Body(request): Body<SignIn>,
 ) -> Result<(StatusCode, Json<Session>)> {
     Ok((StatusCode::CREATED, Json(app.sign_in(request, address).await?)))
